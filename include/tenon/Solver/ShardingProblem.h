@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// ShardingProblem: choose one strategy per node so that the sum of node, edge and group costs is least.
+// Plain index-based data; check, solve, evaluate: always all three.
+//
+// Costs are seconds; infinity forbids. A group prices a value that several users may demand in different forms: each
+// distinct demanded form is paid once, however many users share it (same-target sharing).
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace tenon::solver {
+
+inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+struct Node {
+  std::string name;           ///< For messages.
+  std::vector<double> costs;  ///< One per strategy; at least one is finite.
+};
+
+/// costs[a * strategies(second) + b].
+struct Edge {
+  int32_t first = 0, second = 0; ///< first < second.
+  std::vector<double> costs;
+};
+
+/// A produced value with k >= 2 users. form[s] is the form that strategy s of the producer makes;
+/// users[u].target[s] the form that strategy s of that user demands. Cost of a choice: the sum over
+/// distinct targets t demanded of price[form * targets + t]. A node may appear only once in a group.
+struct Group {
+  struct User {
+    int32_t node = 0;
+    std::vector<int32_t> target;
+  };
+  int32_t producer = 0;
+  std::vector<int32_t> form;
+  std::vector<User> users;
+  int32_t forms = 0, targets = 0;
+  std::vector<double> price; ///< forms x targets, seconds; infinity forbids.
+};
+
+struct ShardingProblem {
+  std::vector<Node> nodes;
+  std::vector<Edge> edges;
+  std::vector<Group> groups;
+};
+
+struct Solution {
+  std::vector<int32_t> choice; ///< Strategy per node.
+  double objective = kInfinity;
+  double bound = -kInfinity;   ///< Proven lower bound. Equal to the objective when exact.
+  bool exact = false;          ///< Elimination stayed within its table limit.
+  bool feasible = false;
+  int64_t largestTable = 0;    ///< Entries of the widest elimination table.
+};
+
+/// Returns an empty string, or what is malformed: sizes, index ranges, negative or NaN costs.
+std::string check(const ShardingProblem &problem);
+
+/// Objective of a choice, straight from the definition: shares no code with the solvers. Infinity when forbidden.
+double evaluate(const ShardingProblem &problem, const std::vector<int32_t> &choice);
+
+/// Tries everything. For tests: problems of at most ~10^7 combinations.
+Solution solveByBruteForce(const ShardingProblem &problem);
+
+/// Exact variable elimination in the order that minimises table size; deterministic: the lexicographically
+/// least optimal choice under a fixed relative tolerance of 1e-12 is not promised, the same input gives the same choice. Above `tableLimit` entries it stops being exact: it
+/// returns the best choice found by local search and a lower bound (mini-bucket), exact = false.
+Solution solveByElimination(const ShardingProblem &problem, int64_t tableLimit = 10'000'000);
+
+/// For a solved problem: per node, the least objective when this node is forced to each of its other strategies
+/// while everything else re-optimises locally (its neighbours free, the rest fixed): the runner-up cost for reports.
+/// Returns for each node (best alternative strategy or -1, objective increase >= 0).
+struct RunnerUp {
+  int32_t strategy = -1;
+  double increase = kInfinity;
+};
+std::vector<RunnerUp> runnerUps(const ShardingProblem &problem, const Solution &solution);
+
+/// Text form for tests and bug reports.
+std::string toJson(const ShardingProblem &problem);
+/// Reads the text form; on failure returns false and sets `error`.
+bool fromJson(const std::string &text, ShardingProblem &problem, std::string &error);
+
+} // namespace tenon::solver

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Communicator: the ranks of one group and the collectives among them, on CPU memory. Implementations: self
+// (one rank), threads (ranks of one process), MPI. They only move bytes; sums are ours, in
+// rank order, in f32, rounded once, so that all three give the same bits.
+#pragma once
+
+#include "tenon/runtime/Status.h"
+#include "tenon/runtime/plan/Plan.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace tenon::runtime {
+
+/// What a collective did to the clock, in seconds on the monotonic clock: `entered` when this rank
+/// called, `ready` when the last peer's first byte had arrived, `left` at the end. wait = ready -
+/// entered, communication = left - ready.
+struct CollectiveTime {
+  double entered = 0, ready = 0, left = 0;
+};
+
+/// What the ranks compare when collectives are checked (always under threads; `--check-collectives`
+/// under MPI): everything must be equal on all members.
+struct CollectiveTag {
+  uint64_t sequence = 0; ///< Number of the collective on this communicator.
+  uint32_t op = 0;       ///< plan::CollectiveKind and plan::ReduceKind.
+  uint64_t count = 0;    ///< Elements of x.
+  plan::DataType type = plan::DataType::F32;
+  std::string group;     ///< Names of the axes, e.g. "tp.0,tp.1".
+};
+
+/// A group of ranks. Calls are blocking and collective: all members call the same function in the same
+/// order. Not thread-safe: one thread per rank. A mismatch under checking gives Code::Disagree with both
+/// tags, a failure of the library beneath Code::Device. A group of size 1 is real: it copies.
+class Communicator {
+public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  /// Splits into groups of equal `color`, ordered by `key`. Collective over all members.
+  virtual Expected<std::unique_ptr<Communicator>> split(int color, int key) = 0;
+
+  /// Buffer sizes as in plan::Collective, `count` = elements of x on each rank. x and out are disjoint, or equal for all_reduce and broadcast.
+  virtual Status allReduce(const void *x, void *out, int64_t count, plan::DataType type,
+                           plan::ReduceKind kind, CollectiveTime *time = nullptr) = 0;
+  virtual Status allGather(const void *x, void *out, int64_t count, plan::DataType type,
+                           CollectiveTime *time = nullptr) = 0;
+  virtual Status reduceScatter(const void *x, void *out, int64_t count, plan::DataType type,
+                               plan::ReduceKind kind, CollectiveTime *time = nullptr) = 0;
+  virtual Status allToAll(const void *x, void *out, int64_t count, plan::DataType type,
+                          CollectiveTime *time = nullptr) = 0;
+  /// Root is member 0.
+  virtual Status broadcast(const void *x, void *out, int64_t count, plan::DataType type,
+                           CollectiveTime *time = nullptr) = 0;
+  virtual Status barrier() = 0;
+
+  /// Gathers one byte string per member, in rank order, on every member: for handshakes and reports.
+  virtual Expected<std::vector<std::string>> gatherStrings(const std::string &mine) = 0;
+
+  /// Compares tags before each collective from now on.
+  virtual void checkTags(bool on) = 0;
+  /// Names the group for messages.
+  virtual void setName(std::string name) = 0;
+};
+
+/// A communicator of one rank.
+std::unique_ptr<Communicator> makeSelfCommunicator();
+
+/// Runs `body(communicator)` on `ranks` threads of this process and returns the first failing status in
+/// rank order. Every wait polls `cancelled`, so a rank that fails releases the others (Code::Device,
+/// "a peer failed").
+Status runThreadRanks(int ranks, const std::function<Status(Communicator &)> &body);
+
+/// MPI_COMM_WORLD, initialised FUNNELED; finalises on destruction. Fails with Code::Usage when launcher
+/// variables promise more ranks than MPI sees, and with Code::Device when built without MPI.
+Expected<std::unique_ptr<Communicator>> makeMpiCommunicator(int *argc, char ***argv);
+
+} // namespace tenon::runtime
