@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reductions along a row: sums, softmax, norms, and rope beside them. Sums go over 4 accumulators of 16
+// lanes, added pairwise at the end: an order of its own, the same on every level.
+#include "RowMath.h"
+
+namespace tenon::runtime::cpu::TENON_ISA {
+namespace {
+
+constexpr int kLanes = 16;
+typedef float Vec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+
+inline Vec loadVec(const float *p) { return *reinterpret_cast<const Vec *>(p); }
+inline void storeVec(float *p, Vec v) { *reinterpret_cast<Vec *>(p) = v; }
+inline Vec splat(float x) { return x - Vec{}; }
+
+inline Vec maxVec(Vec a, Vec b) { return ((a > b) | (a != a)) ? a : b; }
+inline Vec minVec(Vec a, Vec b) { return ((a < b) | (a != a)) ? a : b; }
+inline float maxOne(float a, float b) { return (a > b) | (a != a) ? a : b; }
+inline float minOne(float a, float b) { return (a < b) | (a != a) ? a : b; }
+
+inline float sumLanes(Vec v) {
+  float lanes[kLanes];
+  storeVec(lanes, v);
+  for (int width = kLanes / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i)
+      lanes[i] += lanes[i + width];
+  return lanes[0];
+}
+
+// Sum over f(x[i]) for vectors; `tail` is f of one element.
+template <typename F, typename G>
+inline float sumOf(const float *x, int64_t n, F f, G tail) {
+  Vec a{}, b{}, c{}, d{};
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    a += f(loadVec(x + i));
+    b += f(loadVec(x + i + kLanes));
+    c += f(loadVec(x + i + 2 * kLanes));
+    d += f(loadVec(x + i + 3 * kLanes));
+  }
+  for (; i + kLanes <= n; i += kLanes)
+    a += f(loadVec(x + i));
+  float sum = sumLanes((a + b) + (c + d));
+  for (; i < n; ++i)
+    sum += tail(x[i]);
+  return sum;
+}
+
+inline float sumRow(const float *x, int64_t n) {
+  return sumOf(x, n, [](Vec v) { return v; }, [](float v) { return v; });
+}
+
+template <typename F, typename G>
+inline float extremeOf(const float *x, int64_t n, float identity, F f, G one) {
+  Vec a = splat(identity), b = a;
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    a = f(a, loadVec(x + i));
+    b = f(b, loadVec(x + i + kLanes));
+  }
+  a = f(a, b);
+  float lanes[kLanes];
+  storeVec(lanes, a);
+  float best = lanes[0];
+  for (int lane = 1; lane < kLanes; ++lane)
+    best = one(best, lanes[lane]);
+  for (; i < n; ++i)
+    best = one(best, x[i]);
+  return best;
+}
+
+inline float maxRow(const float *x, int64_t n) {
+  return extremeOf(x, n, -__builtin_inff(), maxVec, maxOne);
+}
+
+} // namespace
+
+float reduceRow(plan::ReduceKind kind, const float *x, int64_t n) {
+  switch (kind) {
+  case plan::ReduceKind::Sum:
+    return sumRow(x, n);
+  case plan::ReduceKind::Max:
+    return maxRow(x, n);
+  case plan::ReduceKind::Min:
+    return extremeOf(x, n, __builtin_inff(), minVec, minOne);
+  }
+  __builtin_unreachable();
+}
+
+void accumulateRow(plan::ReduceKind kind, float *acc, const float *x, int64_t n) {
+  switch (kind) {
+  case plan::ReduceKind::Sum:
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i)
+      acc[i] += x[i];
+    return;
+  case plan::ReduceKind::Max:
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i)
+      acc[i] = maxOne(acc[i], x[i]);
+    return;
+  case plan::ReduceKind::Min:
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i)
+      acc[i] = minOne(acc[i], x[i]);
+    return;
+  }
+}
+
+static void expMinus(const float *x, float *out, float max, int64_t n) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i)
+    out[i] = expApprox(x[i] - max);
+}
+
+void scaleRow(float *x, float factor, int64_t n) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i)
+    x[i] *= factor;
+}
+
+void softmaxRow(const float *x, float *out, int64_t n) {
+  expMinus(x, out, maxRow(x, n), n);
+  scaleRow(out, 1.0f / sumRow(out, n), n);
+}
+
+float expSumRow(float *x, int64_t n) {
+  float max = maxRow(x, n);
+  if (max == -__builtin_inff()) {
+    for (int64_t i = 0; i < n; ++i)
+      x[i] = 0.0f;
+    return 0.0f;
+  }
+  expMinus(x, x, max, n);
+  return sumRow(x, n);
+}
+
+void normRow(const NormRow &row) {
+  const int64_t n = row.n;
+  const float *x = row.x;
+  if (row.residual) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i)
+      row.sum[i] = row.x[i] + row.residual[i];
+    x = row.sum;
+  } else if (row.sum && row.sum != x) {
+    for (int64_t i = 0; i < n; ++i)
+      row.sum[i] = x[i];
+  }
+  float mean = 0, square;
+  if (row.rms) {
+    square = sumOf(x, n, [](Vec v) { return v * v; }, [](float v) { return v * v; });
+  } else {
+    mean = sumRow(x, n) / float(n);
+    Vec means = splat(mean);
+    square = sumOf(
+        x, n, [means](Vec v) { return (v - means) * (v - means); },
+        [mean](float v) { return (v - mean) * (v - mean); });
+  }
+  const float inverse = 1.0f / __builtin_sqrtf(square / float(n) + row.eps);
+  const float *scale = row.scale, *bias = row.bias;
+  float *out = row.out;
+  if (scale && bias) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i)
+      out[i] = (x[i] - mean) * inverse * scale[i] + bias[i];
+  } else if (scale) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i)
+      out[i] = (x[i] - mean) * inverse * scale[i];
+  } else {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i)
+      out[i] = (x[i] - mean) * inverse;
+    if (bias)
+#pragma GCC ivdep
+      for (int64_t i = 0; i < n; ++i)
+        out[i] += bias[i];
+  }
+}
+
+void ropeRow(const float *x, const float *cosines, const float *sines, float *out, int64_t half,
+             int64_t n, bool interleaved) {
+  if (interleaved) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < half; ++i) {
+      float a = x[2 * i], b = x[2 * i + 1];
+      out[2 * i] = a * cosines[i] - b * sines[i];
+      out[2 * i + 1] = b * cosines[i] + a * sines[i];
+    }
+  } else {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < half; ++i) {
+      float a = x[i], b = x[i + half];
+      out[i] = a * cosines[i] - b * sines[i];
+      out[i + half] = b * cosines[i] + a * sines[i];
+    }
+  }
+  if (out != x)
+    for (int64_t i = 2 * half; i < n; ++i)
+      out[i] = x[i];
+}
+
+} // namespace tenon::runtime::cpu::TENON_ISA
