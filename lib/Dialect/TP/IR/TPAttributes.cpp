@@ -56,6 +56,38 @@ static LogicalResult checkDistinct(function_ref<InFlightDiagnostic()> error, Arr
 // View
 //===----------------------------------------------------------------------===//
 
+void ViewAttr::print(AsmPrinter &printer) const {
+  auto list = [&](StringRef name, ArrayRef<int64_t> values) {
+    printer << ", " << name << " = [";
+    llvm::interleaveComma(values, printer);
+    printer << "]";
+  };
+  printer << "<";
+  printer.printString(getKey());
+  list("shape", getShape());
+  printer << ", offset = " << getOffset();
+  list("sizes", getSizes());
+  list("strides", getStrides());
+  printer << ">";
+}
+
+Attribute ViewAttr::parse(AsmParser &parser, Type) {
+  std::string key;
+  int64_t offset = 0;
+  SmallVector<int64_t> shape, sizes, strides;
+  auto list = [&](StringRef name, SmallVector<int64_t> &values) -> ParseResult {
+    return failure(parser.parseComma() || parser.parseKeyword(name) || parser.parseEqual() ||
+                   parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, [&]() {
+                     return parser.parseInteger(values.emplace_back());
+                   }));
+  };
+  if (parser.parseLess() || parser.parseString(&key) || list("shape", shape) || parser.parseComma() ||
+      parser.parseKeyword("offset") || parser.parseEqual() || parser.parseInteger(offset) ||
+      list("sizes", sizes) || list("strides", strides) || parser.parseGreater())
+    return {};
+  return parser.getChecked<ViewAttr>(parser.getContext(), key, shape, offset, sizes, strides);
+}
+
 LogicalResult ViewAttr::verify(function_ref<InFlightDiagnostic()> error, StringRef key,
                                ArrayRef<int64_t> shape, int64_t offset, ArrayRef<int64_t> sizes,
                                ArrayRef<int64_t> strides) {

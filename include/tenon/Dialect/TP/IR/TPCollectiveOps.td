@@ -12,7 +12,7 @@ def TP_ReshardOp : TP_Op<"reshard", [Pure, AllTypesMatch<["input", "result"]>]> 
     Lives in the phase `resharded`. `from` and `to` are shardings of the same global type.
     Constraints: (C1) both shardings have the value's rank. (C2) `from` and `to` differ. (C3) `to` is partial
     over no axis over which `from` is not.
-    Example: `%y = tp.reshard %x from <[{}, {}], partial = sum {"tp"}> to <[{}, {}]> : tensor<4x8xf32>`
+    Example: `%y = tp.reshard %x from <[{}, {} ], partial = sum {"tp"}> to <[{}, {} ]> : tensor<4x8xf32>`
   }];
   let arguments = (ins TP_Tensor:$input, TP_ShardingAttr:$from, TP_ShardingAttr:$to, OptionalAttr<StrAttr>:$cause);
   let results = (outs TP_Tensor:$result);

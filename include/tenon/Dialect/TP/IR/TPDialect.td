@@ -43,8 +43,7 @@ def TP_ViewAttr : TP_Attr<"View", "view"> {
   }];
   let parameters = (ins StringRefParameter<>:$key, ArrayRefParameter<"int64_t">:$shape, "int64_t":$offset,
                         ArrayRefParameter<"int64_t">:$sizes, ArrayRefParameter<"int64_t">:$strides);
-  let assemblyFormat = [{ `<` $key `,` `shape` `=` `[` (`]`) : ($shape^ `]`)? `,` `offset` `=` $offset `,`
-    `sizes` `=` `[` (`]`) : ($sizes^ `]`)? `,` `strides` `=` `[` (`]`) : ($strides^ `]`)? `>` }];
+  let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
 }
 
@@ -52,7 +51,7 @@ def TP_ShardingAttr : TP_Attr<"Sharding", "sharding"> {
   let summary = "How a value is laid out over the mesh";
   let description = [{
     Per dimension an ordered list of axes (major to minor), plus the axes over which the value is
-    partial. `#tp.sharding<[{"tp"}, {}]>`, `#tp.sharding<[{}, {}], partial = sum {"node"}>`.
+    partial. `#tp.sharding<[{"tp"}, {} ]>`, `#tp.sharding<[{}, {} ], partial = sum {"node"}>`.
     Constraints: (C1) an axis is named at most once. (C2) on a value: one list per dimension. (C3) every axis exists in the
     module's mesh.
   }];

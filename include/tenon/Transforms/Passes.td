@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// The passes that take a graph from the imported form to one rank's program. One pass, one phase.
+#ifndef TENON_TRANSFORMS_PASSES_TD
+#define TENON_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+class TenonPass<string name> : Pass<name, "::mlir::ModuleOp"> {
+  let dependentDialects = ["::tenon::tp::TPDialect", "::mlir::func::FuncDialect", "::mlir::ml_program::MLProgramDialect"];
+}
+
+def RaisePass : TenonPass<"tp-raise"> {
+  let summary = "Turn decomposed forms into single ops, weights into views, and bring head dimensions into matmuls";
+  let description = [{
+    Takes the imported form (rank and order as PyTorch has them) to the phase `graph`. In this order: no-ops, RMS norm, tanh-GELU,
+    rotate-half RoPE, tp.sdpa to tp.attention (moving transposes outwards), head dimensions backwards and forwards
+    from each attention op, fused weights (QKV, gate/up) to one view per use, last-token slices to tp.take.
+  }];
+}
+
+def VerifyGraphPass : TenonPass<"tp-verify-graph"> {
+  let summary = "Check the phase graph: known ops, static shapes, one global per distinct view";
+}
+
+def AssignShardingsPass : TenonPass<"tp-assign-shardings"> {
+  let summary = "Choose one strategy per op and one sharding per weight, optimal under the cost model";
+  let description = [{
+    Builds a ShardingProblem over the whole module and solves it exactly (Solver/). Writes `tp.strategy` on every op and `tp.sharding` on
+    every global, entry argument and result; adds the `tp.mesh`. A `tp.sharding` or `tp.strategy` that stands in the input is a
+    pin and is kept; one that contradicts the graph is an error at its place.
+  }];
+  let options = [
+    Option<"mesh", "mesh", "std::string", "\"tp:1\"", "Axes and sizes, major to minor: tp:4 or node:2,tp:4">,
+    Option<"machine", "machine", "std::string", "\"cpu\"", "Machine model: a shipped name or a JSON file">,
+    Option<"memory", "memory", "std::string", "\"shard\"", "shard: every weight uses every axis, small ones excepted">,
+    ListOption<"replicateOver", "replicate-over", "std::string", "Axes that weights may stay replicated over">,
+    Option<"strategy", "strategy", "std::string", "\"auto\"", "auto: solve; pinned: take what stands in the IR, every op must have one">,
+    Option<"report", "report", "bool", "false", "Print the table of choices to stderr">,
+  ];
+}
+
+def InsertReshardsPass : TenonPass<"tp-insert-reshards"> {
+  let summary = "Insert tp.reshard where a value's sharding differs from what its user demands";
+}
+
+def LowerReshardsPass : TenonPass<"tp-lower-reshards"> {
+  let summary = "Replace each tp.reshard by the cheapest list of collectives and local slices";
+  let options = [
+    Option<"machine", "machine", "std::string", "\"cpu\"", "Machine model: a shipped name or a JSON file">,
+  ];
+}
+
+def VerifyShardingPass : TenonPass<"tp-verify-sharding"> {
+  let summary = "Check that every operand has the sharding that its user's strategy demands, and that no partial value escapes";
+}
+
+def LocalizePass : TenonPass<"tp-localize"> {
+  let summary = "Build one rank's program: local types, block offsets, masked padding";
+}
+
+def VerifyLocalPass : TenonPass<"tp-verify-local"> {
+  let summary = "Check the phase local: no strategies left, shardings only on globals and entries";
+}
+
+def MergeMatmulsPass : TenonPass<"tp-merge-matmuls"> {
+  let summary = "Merge matmuls of one input into one matmul over a weight in parts";
+}
+
+def FusePass : TenonPass<"tp-fuse"> {
+  let summary = "Fuse elementwise ops into matmul epilogues and expressions";
+}
+
+#endif

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "Padding.h"
+
+#include "tenon/runtime/plan/Blocks.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace tenon;
+using namespace tenon::tp;
+
+bool tenon::hasPadding(int64_t n, const sharding::AxisList &axes, const sharding::Mesh &mesh) {
+  for (int64_t size : mesh.sizes(axes)) {
+    if (n % size != 0)
+      return true;
+    n /= size;
+  }
+  return false;
+}
+
+bool tenon::hasPadding(ArrayRef<int64_t> shape, const sharding::Sharding &sharding, const sharding::Mesh &mesh) {
+  for (auto [n, axes] : llvm::zip_equal(shape, sharding.dims))
+    if (hasPadding(n, axes, mesh))
+      return true;
+  return false;
+}
+
+static Padding worst(ArrayRef<Padding> operands) {
+  Padding result = Padding::None;
+  for (Padding padding : operands)
+    result = worse(result, padding);
+  return result;
+}
+
+/// Padding through a function with f(0) = 0 that keeps finite values finite.
+static Padding keepsZero(Padding padding) { return padding == Padding::None ? Padding::Zero : padding; }
+
+static Padding ofUnary(UnaryKind kind, Padding padding) {
+  switch (kind) {
+  case UnaryKind::Neg:
+  case UnaryKind::Tanh:
+  case UnaryKind::Relu:
+  case UnaryKind::Gelu:
+  case UnaryKind::GeluTanh:
+  case UnaryKind::Silu:
+  case UnaryKind::Abs:
+  case UnaryKind::Erf:
+  case UnaryKind::Sin:
+    return keepsZero(padding);
+  case UnaryKind::Sqrt:
+    return padding == Padding::Zero ? Padding::Zero : Padding::Unknown;
+  case UnaryKind::Exp:
+    return padding == Padding::Zero ? Padding::Finite : Padding::Unknown;
+  case UnaryKind::Sigmoid:
+  case UnaryKind::Cos:
+  case UnaryKind::Not:
+    return worse(padding, Padding::Finite);
+  case UnaryKind::Log:
+  case UnaryKind::Rsqrt:
+    return Padding::Unknown;
+  }
+  llvm_unreachable("all unary kinds are listed");
+}
+
+static Padding ofBinary(BinaryKind kind, Padding lhs, Padding rhs) {
+  // None: this operand is broadcast along the padded dimension and holds real, finite data there.
+  switch (kind) {
+  case BinaryKind::Add:
+  case BinaryKind::Sub:
+  case BinaryKind::Max:
+  case BinaryKind::Min:
+    return lhs == Padding::Zero && rhs == Padding::Zero ? Padding::Zero : worse(worse(lhs, rhs), Padding::Finite);
+  case BinaryKind::Mul:
+    if (worse(lhs, rhs) == Padding::Unknown)
+      return Padding::Unknown;
+    return lhs == Padding::Zero || rhs == Padding::Zero ? Padding::Zero : Padding::Finite;
+  case BinaryKind::Div:
+    // Division by real data keeps zero; division by padding is anything.
+    return rhs == Padding::None ? keepsZero(lhs) : Padding::Unknown;
+  case BinaryKind::Pow:
+    return Padding::Unknown;
+  case BinaryKind::And:
+  case BinaryKind::Or:
+    return worse(worse(lhs, rhs), Padding::Finite);
+  }
+  llvm_unreachable("all binary kinds are listed");
+}
+
+Padding tenon::paddingOf(Operation *op, ArrayRef<Padding> operands, bool padded) {
+  if (!padded)
+    return Padding::None;
+  return llvm::TypeSwitch<Operation *, Padding>(op)
+      .Case<UnaryOp>([&](UnaryOp unary) { return ofUnary(unary.getKind(), operands[0]); })
+      .Case<BinaryOp>([&](BinaryOp binary) { return ofBinary(binary.getKind(), operands[0], operands[1]); })
+      .Case<ReshapeOp, TransposeOp, SliceOp, BroadcastOp, ConvertOp, TakeOp, RopeOp>(
+          [&](Operation *) { return keepsZero(operands[0]); })
+      .Case<ConcatOp>([&](Operation *) { return keepsZero(worst(operands)); })
+      // Padding of a free dimension: a sum over products with it, zero when it is zero.
+      .Case<MatMulOp>([&](Operation *) { return keepsZero(worst(operands)); })
+      .Case<ConstantOp>([&](Operation *) { return Padding::Finite; })
+      .Case<CompareOp>([&](Operation *) { return Padding::Finite; })
+      .Case<SelectOp>([&](Operation *) { return worse(worse(operands[1], operands[2]), Padding::Finite); })
+      .Case<LayerNormOp, RmsNormOp, SoftmaxOp, AttentionOp, EmbeddingOp, ReduceOp>(
+          [&](Operation *) { return worse(worst(operands), Padding::Finite); })
+      .Default([](Operation *) { return Padding::Unknown; });
+}

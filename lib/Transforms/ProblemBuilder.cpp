@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "ProblemBuilder.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+using namespace tenon;
+using namespace tenon::tp;
+using sharding::AxisList;
+using sharding::Sharding;
+using solver::kInfinity;
+
+static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
+static int64_t elementBytes(Type type) { return type.isInteger(1) ? 1 : type.getIntOrFloatBitWidth() / 8; }
+
+ml_program::GlobalOp tenon::globalOf(Value value, SymbolTable &symbols) {
+  auto load = value.getDefiningOp<ml_program::GlobalLoadConstOp>();
+  return load ? symbols.lookup<ml_program::GlobalOp>(load.getGlobal().getLeafReference()) : ml_program::GlobalOp();
+}
+
+double ReshardPrices::seconds(RankedTensorType type, const Sharding &from, const Sharding &to) {
+  if (from == to)
+    return 0;
+  auto [it, isNew] = memo.try_emplace({type.getAsOpaquePointer(), from, to}, kInfinity);
+  if (isNew)
+    if (auto found = path(type, from, to))
+      it->second = found->seconds;
+  return it->second;
+}
+
+std::optional<sharding::ReshardPath> ReshardPrices::path(RankedTensorType type, const Sharding &from, const Sharding &to) {
+  std::vector<int64_t> shape(type.getShape().begin(), type.getShape().end());
+  return sharding::reshardPath(from, to, shape, mesh,
+                               model.stepPrice(shape, mesh, elementBytes(type.getElementType())));
+}
+
+namespace {
+
+bool isElementwise(Operation *op) { return isa<UnaryOp, BinaryOp, CompareOp, SelectOp, ConvertOp>(op); }
+/// Ops that become views of their operand, or constants of the plan.
+bool isFree(Operation *op) { return isa<ReshapeOp, TransposeOp, BroadcastOp, SliceOp, ConstantOp>(op); }
+
+/// True when the value has one use and is made by an op with a rule: an elementwise user fuses with it.
+bool fusesInto(Value operand) {
+  Operation *producer = operand.getDefiningOp();
+  return producer && isa<ShardableOpInterface>(producer) && !isa<ConstantOp>(producer) && operand.hasOneUse();
+}
+
+class Builder {
+public:
+  Builder(ModuleOp module, const sharding::Mesh &mesh, const cost::CostModel &model, ReshardPrices &prices,
+          const BuildOptions &options)
+      : module(module), mesh(mesh), model(model), prices(prices), options(options), symbols(module) {}
+
+  FailureOr<BuiltProblem> build() {
+    for (auto function : module.getOps<func::FuncOp>())
+      for (Operation &op : function.getBody().front())
+        if (failed(addOp(&op)))
+          return failure();
+    if (failed(addWeights()))
+      return failure();
+    for (auto function : module.getOps<func::FuncOp>())
+      if (failed(addValues(function)))
+        return failure();
+    return std::move(built);
+  }
+
+private:
+  LogicalResult addOp(Operation *op);
+  FailureOr<std::shared_ptr<StrategyTable>> tableOf(Operation *op);
+  LogicalResult applyPins(Operation *op, Variable &variable);
+  LogicalResult addWeights();
+  LogicalResult addWeight(ml_program::GlobalOp global, ArrayRef<OpOperand *> uses, WeightRequirement &requirement);
+  LogicalResult addValues(func::FuncOp function);
+  LogicalResult addValue(Value value, const std::vector<Sharding> &forms, int producer);
+  int addResultVariable(OpOperand &use, const std::vector<Sharding> &forms, func::FuncOp function);
+  /// Shardings that strategy after strategy of the variable demands of this operand.
+  std::vector<Sharding> demands(OpOperand &use);
+  int addVariable(Variable variable, std::vector<double> costs, std::string name);
+  bool feedsKeysOrValues(Value value);
+
+  ModuleOp module;
+  const sharding::Mesh &mesh;
+  const cost::CostModel &model;
+  ReshardPrices &prices;
+  const BuildOptions &options;
+  SymbolTable symbols;
+  BuiltProblem built;
+  llvm::DenseMap<OpOperand *, int> resultVariables;
+  std::map<std::vector<const void *>, std::shared_ptr<StrategyTable>> tables;
+};
+
+int Builder::addVariable(Variable variable, std::vector<double> costs, std::string name) {
+  int index = static_cast<int>(built.variables.size());
+  built.variables.push_back(std::move(variable));
+  built.problem.nodes.push_back({std::move(name), std::move(costs)});
+  return index;
+}
+
+FailureOr<std::shared_ptr<StrategyTable>> Builder::tableOf(Operation *op) {
+  std::vector<const void *> key{op->getName().getAsOpaquePointer(), op->getPropertiesAsAttribute().getAsOpaquePointer()};
+  for (Value operand : op->getOperands())
+    key.push_back(operand.getType().getAsOpaquePointer());
+  for (Type type : op->getResultTypes())
+    key.push_back(type.getAsOpaquePointer());
+  bool fused = false;
+  if (isElementwise(op))
+    for (Value operand : op->getOperands())
+      fused |= fusesInto(operand) && operand.getType() == op->getResult(0).getType();
+  key.push_back(fused ? this : nullptr);
+  std::shared_ptr<StrategyTable> &table = tables[key];
+  if (table)
+    return table;
+
+  auto shardable = cast<ShardableOpInterface>(op);
+  table = std::make_shared<StrategyTable>();
+  table->rule = shardable.getShardingRule();
+  auto strategies = sharding::enumerateStrategies(table->rule, mesh);
+  if (!strategies)
+    return op->emitOpError() << "has more strategies on this mesh than can be enumerated", failure();
+  table->strategies = std::move(*strategies);
+  double flops = shardable.getFlops();
+  Type element = cast<RankedTensorType>(op->getResult(0).getType()).getElementType();
+  for (const sharding::Strategy &strategy : table->strategies) {
+    auto &operands = table->operands.emplace_back();
+    auto &results = table->results.emplace_back();
+    double bytes = 0, others = 0;
+    for (unsigned i = 0; i < op->getNumOperands(); ++i) {
+      operands.push_back(sharding::operandSharding(table->rule, strategy, i));
+      double part = localType(typeOf(op->getOperand(i)), operands.back(), mesh).getNumElements() *
+                    elementBytes(typeOf(op->getOperand(i)).getElementType());
+      bytes += part;
+      if (op->getOperand(i).getType() != op->getResult(0).getType())
+        others += part;
+    }
+    for (unsigned i = 0; i < op->getNumResults(); ++i) {
+      results.push_back(sharding::resultSharding(table->rule, strategy, i));
+      bytes += localType(typeOf(op->getResult(i)), results.back(), mesh).getNumElements() *
+               elementBytes(typeOf(op->getResult(i)).getElementType());
+    }
+    double share = 1;
+    for (auto [factor, axes] : llvm::zip_equal(table->rule.factors, strategy.factorAxes))
+      if (!axes.empty() && factor.size > 0)
+        share *= static_cast<double>(plan::blockSize(factor.size, mesh.sizes(axes))) / factor.size;
+    double whole = isFree(op) ? 0 : model.opSeconds(flops * share, bytes, cost::dataType(elementBytes(element)));
+    double inside = fused ? model.copySeconds(others) : whole;
+    table->seconds.push_back(std::min(whole, inside));
+    table->unfused.push_back(fused ? std::max(0.0, whole - inside) : 0);
+  }
+  return table;
+}
+
+LogicalResult Builder::applyPins(Operation *op, Variable &variable) {
+  StrategyTable &table = *variable.table;
+  auto error = [&]() { return op->emitOpError(); };
+  if (auto pin = op->getAttrOfType<StrategyAttr>(kStrategyAttr)) {
+    FailureOr<sharding::Strategy> strategy = toStrategy(pin, table.rule, mesh, error);
+    if (failed(strategy))
+      return failure();
+    auto it = llvm::find(table.strategies, *strategy);
+    if (it == table.strategies.end())
+      return op->emitOpError() << "pins the strategy " << pin << ", which is not among its legal ones";
+    variable.allowed = {static_cast<int>(it - table.strategies.begin())};
+  }
+  if (auto pin = op->getAttrOfType<ShardingAttr>(kShardingAttr)) {
+    FailureOr<Sharding> wanted = toSharding(pin, typeOf(op->getResult(0)).getRank(), mesh, error);
+    if (failed(wanted))
+      return failure();
+    llvm::erase_if(variable.allowed, [&](int s) { return table.results[s][0] != *wanted; });
+    if (variable.allowed.empty())
+      return op->emitOpError() << "pins its result to " << pin << ", which no legal strategy gives";
+  }
+  return success();
+}
+
+LogicalResult Builder::addOp(Operation *op) {
+  if (isa<func::ReturnOp, ml_program::GlobalLoadConstOp>(op))
+    return success();
+  if (!isa<ShardableOpInterface>(op))
+    return op->emitOpError() << "has no sharding rule, so it cannot be distributed; expected ops of the tp dialect";
+  FailureOr<std::shared_ptr<StrategyTable>> table = tableOf(op);
+  if (failed(table))
+    return failure();
+  Variable variable;
+  variable.op = op;
+  variable.table = *table;
+  variable.allowed.resize((*table)->strategies.size());
+  std::iota(variable.allowed.begin(), variable.allowed.end(), 0);
+  if (failed(applyPins(op, variable)))
+    return failure();
+  std::vector<double> costs;
+  for (int s : variable.allowed)
+    costs.push_back((*table)->seconds[s]);
+  built.variableOf[op] = addVariable(std::move(variable), std::move(costs), op->getName().getStringRef().str());
+  return success();
+}
+
+std::vector<Sharding> Builder::demands(OpOperand &use) {
+  const Variable &variable = built.variables[built.variableOf.lookup(use.getOwner())];
+  std::vector<Sharding> result;
+  for (int s : variable.allowed)
+    result.push_back(variable.table->operands[s][use.getOperandNumber()]);
+  return result;
+}
+
+bool Builder::feedsKeysOrValues(Value value) {
+  for (int depth = 0; depth < 12; ++depth) {
+    for (OpOperand &use : value.getUses())
+      if (auto attention = dyn_cast<AttentionOp>(use.getOwner()))
+        if (use.get() == attention.getK() || use.get() == attention.getV())
+          return true;
+    if (!value.hasOneUse())
+      return false;
+    Operation *user = *value.getUsers().begin();
+    if (!isa<UnaryOp, BinaryOp, ConvertOp, RopeOp, RmsNormOp, LayerNormOp, TransposeOp>(user))
+      return false;
+    value = user->getResult(0);
+  }
+  return false;
+}
+
+/// Dimension of the weight that becomes the KV heads (g) of a projection [b,t,g,d], or -1.
+static int headDim(OpOperand &use) {
+  auto matmul = dyn_cast<MatMulOp>(use.getOwner());
+  if (!matmul)
+    return -1;
+  FailureOr<Einsum> einsum = parseEinsum(matmul.getEinsum());
+  if (failed(einsum) || einsum->result.size() != 4)
+    return -1;
+  const std::string &term = use.getOperandNumber() == 0 ? einsum->lhs : einsum->rhs;
+  size_t position = term.find(einsum->result[2]);
+  return position == std::string::npos ? -1 : static_cast<int>(position);
+}
+
+LogicalResult Builder::addWeights() {
+  // Users of each global over all entries, in program order.
+  llvm::MapVector<Operation *, SmallVector<OpOperand *>> uses;
+  for (auto function : module.getOps<func::FuncOp>())
+    for (auto load : function.getOps<ml_program::GlobalLoadConstOp>()) {
+      ml_program::GlobalOp global = globalOf(load.getResult(), symbols);
+      if (!global)
+        return load.emitOpError() << "reads an unknown global " << load.getGlobal();
+      for (OpOperand &use : load.getResult().getUses())
+        uses[global].push_back(&use);
+    }
+  // memory=shard: the smallest weights that together hold at most 2 % are free, equal sizes together.
+  std::map<double, std::vector<Operation *>> bySize;
+  double total = 0, spent = 0;
+  for (auto &[global, list] : uses) {
+    auto type = cast<RankedTensorType>(cast<ml_program::GlobalOp>(global).getType());
+    double bytes = static_cast<double>(type.getNumElements()) * elementBytes(type.getElementType());
+    bySize[bytes].push_back(global);
+    total += bytes;
+    built.weights[global] = {};
+  }
+  for (auto &[bytes, globals] : bySize) {
+    spent += bytes * static_cast<double>(globals.size());
+    if (spent > 0.02 * total)
+      break;
+    for (Operation *global : globals)
+      built.weights[global].free = true;
+  }
+  for (auto &[global, list] : uses)
+    if (failed(addWeight(cast<ml_program::GlobalOp>(global), list, built.weights[global])))
+      return failure();
+  return success();
+}
+
+LogicalResult Builder::addWeight(ml_program::GlobalOp global, ArrayRef<OpOperand *> uses, WeightRequirement &requirement) {
+  auto type = cast<RankedTensorType>(global.getType());
+  auto error = [&]() { return global.emitOpError(); };
+  auto reachable = [&](const Sharding &from, const Sharding &to) {
+    if (from == to)
+      return true;
+    if (!std::isfinite(prices.seconds(type, from, to)))
+      return false;
+    auto path = prices.path(type, from, to);
+    return path && !path->communicates();
+  };
+
+  // Candidates: what users demand, and replicated. A partial weight only serves a sum.
+  std::vector<Sharding> candidates{Sharding::replicated(type.getRank())};
+  std::vector<std::vector<Sharding>> demanded;
+  for (OpOperand *use : uses) {
+    if (isa<func::ReturnOp>(use->getOwner()))
+      return error() << "a weight cannot be returned";
+    demanded.push_back(demands(*use));
+    const Variable &user = built.variables[built.variableOf.lookup(use->getOwner())];
+    for (const Sharding &demand : demanded.back())
+      if ((demand.partial.empty() || user.table->rule.linearity == sharding::Linearity::Sum) &&
+          llvm::find(candidates, demand) == candidates.end())
+        candidates.push_back(demand);
+    requirement.kvProjection |= isa<MatMulOp>(use->getOwner()) && feedsKeysOrValues(use->getOwner()->getResult(0));
+  }
+  llvm::erase_if(candidates, [&](const Sharding &candidate) {
+    return llvm::any_of(demanded, [&](const std::vector<Sharding> &list) {
+      return llvm::none_of(list, [&](const Sharding &demand) { return reachable(candidate, demand); });
+    });
+  });
+  if (auto pin = global->getAttrOfType<ShardingAttr>(kShardingAttr)) {
+    FailureOr<Sharding> wanted = toSharding(pin, type.getRank(), mesh, error);
+    if (failed(wanted))
+      return failure();
+    llvm::erase_if(candidates, [&](const Sharding &candidate) { return candidate != *wanted; });
+    if (candidates.empty())
+      return error() << "pins this weight to " << pin << ", which its users cannot read";
+  } else if (!requirement.free && options.shardWeights) {
+    // Every axis that divides work must be used in the dimensions; else as many as can be.
+    auto used = [&](const Sharding &candidate) {
+      int64_t product = 1;
+      for (const AxisList &axes : candidate.dims)
+        for (int axis : axes)
+          if (llvm::find(options.replicateOver, axis) == options.replicateOver.end())
+            product *= mesh.axes[axis].size;
+      return product;
+    };
+    int64_t all = 1, best = 1;
+    for (auto [index, axis] : llvm::enumerate(mesh.axes))
+      if (llvm::find(options.replicateOver, static_cast<int>(index)) == options.replicateOver.end())
+        all *= axis.size;
+    for (const Sharding &candidate : candidates)
+      best = std::max(best, used(candidate));
+    int64_t needed = best;
+    if (requirement.kvProjection) {
+      // A projection into KV heads needs only the axes that its head dimension can take.
+      int64_t heads = 1;
+      if (int dim = headDim(*uses.front()); dim >= 0)
+        for (const Sharding &candidate : candidates)
+          heads = std::max(heads, mesh.size(candidate.dims[dim]));
+      needed = std::min(needed, heads);
+    }
+    requirement.relaxed = needed < all;
+    llvm::erase_if(candidates, [&](const Sharding &candidate) { return used(candidate) < needed; });
+  }
+  if (candidates.empty())
+    return error() << "no sharding of this weight serves all of its users";
+
+  Variable variable;
+  variable.kind = Variable::Kind::Weight;
+  variable.op = global;
+  variable.shardings = candidates;
+  int index = addVariable(std::move(variable), std::vector<double>(candidates.size(), 0.0), global.getSymName().str());
+  built.variableOf[global] = index;
+
+  for (auto [use, list] : llvm::zip_equal(uses, demanded)) {
+    int user = built.variableOf.lookup(use->getOwner());
+    solver::Edge edge{std::min(index, user), std::max(index, user), {}};
+    auto cost = [&](size_t candidate, size_t strategy) {
+      return reachable(candidates[candidate], list[strategy]) ? prices.seconds(type, candidates[candidate], list[strategy])
+                                                              : kInfinity;
+    };
+    if (index < user)
+      for (size_t c = 0; c < candidates.size(); ++c)
+        for (size_t s = 0; s < list.size(); ++s)
+          edge.costs.push_back(cost(c, s));
+    else
+      for (size_t s = 0; s < list.size(); ++s)
+        for (size_t c = 0; c < candidates.size(); ++c)
+          edge.costs.push_back(cost(c, s));
+    built.problem.edges.push_back(std::move(edge));
+  }
+  return success();
+}
+
+int Builder::addResultVariable(OpOperand &use, const std::vector<Sharding> &forms, func::FuncOp function) {
+  // A result may stay sharded, never partial.
+  Variable variable;
+  variable.kind = Variable::Kind::Result;
+  variable.op = use.getOwner();
+  variable.resultNumber = use.getOperandNumber();
+  auto add = [&](Sharding form) {
+    form.partial.clear();
+    form.reduction = sharding::Reduction::Sum;
+    if (llvm::find(variable.shardings, form) == variable.shardings.end())
+      variable.shardings.push_back(std::move(form));
+  };
+  add(Sharding::replicated(typeOf(use.get()).getRank()));
+  for (const Sharding &form : forms)
+    add(form);
+  if (auto pin = function.getResultAttrOfType<ShardingAttr>(use.getOperandNumber(), kShardingAttr)) {
+    FailureOr<Sharding> wanted = toSharding(pin, typeOf(use.get()).getRank(), mesh, [&]() { return function.emitOpError(); });
+    if (failed(wanted))
+      return -1;
+    if (!wanted->partial.empty())
+      return function.emitOpError() << "result " << use.getOperandNumber() << " is pinned to a partial sharding", -1;
+    variable.shardings = {*wanted};
+  }
+  std::vector<double> costs(variable.shardings.size(), 0.0);
+  int index = addVariable(std::move(variable), std::move(costs), "result");
+  resultVariables[&use] = index;
+  return index;
+}
+
+LogicalResult Builder::addValues(func::FuncOp function) {
+  for (BlockArgument argument : function.getArguments()) {
+    Sharding form = Sharding::replicated(typeOf(argument).getRank());
+    if (auto pin = function.getArgAttrOfType<ShardingAttr>(argument.getArgNumber(), kShardingAttr)) {
+      FailureOr<Sharding> wanted = toSharding(pin, form.dims.size(), mesh, [&]() { return function.emitOpError(); });
+      if (failed(wanted))
+        return failure();
+      if (!wanted->partial.empty())
+        return function.emitOpError() << "argument " << argument.getArgNumber() << " is pinned to a partial sharding";
+      form = *wanted;
+    }
+    if (failed(addValue(argument, {form}, -1)))
+      return failure();
+  }
+  for (Operation &op : function.getBody().front()) {
+    if (!isa<ShardableOpInterface>(op))
+      continue;
+    int variable = built.variableOf.lookup(&op);
+    for (OpResult result : op.getResults()) {
+      std::vector<Sharding> forms;
+      for (int s : built.variables[variable].allowed)
+        forms.push_back(built.variables[variable].table->results[s][result.getResultNumber()]);
+      if (failed(addValue(result, forms, variable)))
+        return failure();
+    }
+  }
+  return success();
+}
+
+/// Numbers distinct shardings in order of appearance.
+static std::vector<int32_t> number(const std::vector<Sharding> &list, std::vector<Sharding> &distinct) {
+  std::vector<int32_t> result;
+  for (const Sharding &sharding : list) {
+    auto it = llvm::find(distinct, sharding);
+    result.push_back(static_cast<int32_t>(it - distinct.begin()));
+    if (it == distinct.end())
+      distinct.push_back(sharding);
+  }
+  return result;
+}
+
+LogicalResult Builder::addValue(Value value, const std::vector<Sharding> &forms, int producer) {
+  RankedTensorType type = typeOf(value);
+  struct User {
+    int variable;
+    std::vector<Sharding> demands;
+    const std::vector<double> *unfused;
+    std::vector<int> allowed;
+  };
+  std::vector<User> users;
+  llvm::SmallDenseSet<int> seen;
+  // Uses come in reverse; a fixed order keeps the problem deterministic.
+  SmallVector<OpOperand *> uses;
+  for (OpOperand &use : value.getUses())
+    uses.push_back(&use);
+  std::reverse(uses.begin(), uses.end());
+  std::vector<User> again;
+  for (OpOperand *use : uses) {
+    if (auto ret = dyn_cast<func::ReturnOp>(use->getOwner())) {
+      int variable = addResultVariable(*use, forms, ret->getParentOfType<func::FuncOp>());
+      if (variable < 0)
+        return failure();
+      users.push_back({variable, built.variables[variable].shardings, nullptr, {}});
+      continue;
+    }
+    int variable = built.variableOf.lookup(use->getOwner());
+    const Variable &user = built.variables[variable];
+    const std::vector<double> *unfused = isElementwise(use->getOwner()) && value.hasOneUse() ? &user.table->unfused : nullptr;
+    (seen.insert(variable).second ? users : again).push_back({variable, demands(*use), unfused, user.allowed});
+  }
+
+  auto price = [&](const User &user, const Sharding &form, size_t strategy) {
+    double cost = prices.seconds(type, form, user.demands[strategy]);
+    if (user.unfused && form != user.demands[strategy])
+      cost += (*user.unfused)[user.allowed[strategy]];
+    return cost;
+  };
+  auto addEdge = [&](const User &user) {
+    if (producer < 0) {
+      for (size_t s = 0; s < user.demands.size(); ++s)
+        built.problem.nodes[user.variable].costs[s] += price(user, forms.front(), s);
+      return;
+    }
+    solver::Edge edge{std::min(producer, user.variable), std::max(producer, user.variable), {}};
+    if (producer < user.variable)
+      for (const Sharding &form : forms)
+        for (size_t s = 0; s < user.demands.size(); ++s)
+          edge.costs.push_back(price(user, form, s));
+    else
+      for (size_t s = 0; s < user.demands.size(); ++s)
+        for (const Sharding &form : forms)
+          edge.costs.push_back(price(user, form, s));
+    built.problem.edges.push_back(std::move(edge));
+  };
+  for (const User &user : again)
+    addEdge(user);
+  if (users.size() < 2 || producer < 0) {
+    for (const User &user : users)
+      addEdge(user);
+    return success();
+  }
+
+  solver::Group group;
+  group.producer = producer;
+  std::vector<Sharding> distinctForms, targets;
+  group.form = number(forms, distinctForms);
+  for (const User &user : users)
+    group.users.push_back({user.variable, number(user.demands, targets)});
+  group.forms = static_cast<int32_t>(distinctForms.size());
+  group.targets = static_cast<int32_t>(targets.size());
+  for (const Sharding &form : distinctForms)
+    for (const Sharding &target : targets)
+      group.price.push_back(prices.seconds(type, form, target));
+  built.problem.groups.push_back(std::move(group));
+  return success();
+}
+
+} // namespace
+
+FailureOr<BuiltProblem> tenon::buildProblem(ModuleOp module, const sharding::Mesh &mesh, const cost::CostModel &model,
+                                            ReshardPrices &prices, const BuildOptions &options) {
+  return Builder(module, mesh, model, prices, options).build();
+}
