@@ -30,6 +30,7 @@ struct MeshAxis {
   std::string name;
   int64_t size = 1;
   std::string parent;
+  bool operator==(const MeshAxis &) const = default;
 };
 
 /// Indices into `Plan::mesh`, major to minor.
@@ -45,6 +46,7 @@ struct RankValue {
   int64_t stride = 1;
   int64_t n = 0;
   Axes axes;
+  bool operator==(const RankValue &) const = default;
 };
 
 /// A logical buffer: one value, live from its definition to its last use. Arena buffers share memory when
@@ -58,6 +60,7 @@ struct Buffer {
   int64_t offset = 0;
   /// Index into `Plan::weights` for weights, -1 otherwise.
   int32_t weight = -1;
+  bool operator==(const Buffer &) const = default;
 };
 
 /// A strided region inside one buffer, in elements: element (i0, i1, ..) lies at
@@ -67,16 +70,18 @@ struct Operand {
   RankValue offset;
   std::vector<int64_t> sizes;
   std::vector<int64_t> strides;
+  bool operator==(const Operand &) const = default;
 };
 
 /// A view of a stored tensor in row-major elements: offset, sizes, strides over the flat tensor.
 struct View {
   std::string key;   ///< Checkpoint key.
-  DataType type;     ///< Type that the checkpoint must hold (or convertible: f32 <-> bf16 <-> f16).
+  DataType type = DataType::F32; ///< Type that the checkpoint must hold (or convertible: f32 <-> bf16 <-> f16).
   std::vector<int64_t> storedShape; ///< Shape of the stored tensor; checked by the loader.
   int64_t offset = 0;
   std::vector<int64_t> sizes;
   std::vector<int64_t> strides;
+  bool operator==(const View &) const = default;
 };
 
 /// One part of a weight buffer: dimension d of `view` is cut over `dimAxes[d]`; the rank's block (padded
@@ -88,6 +93,7 @@ struct WeightPart {
   Axes partialAxes;
   int64_t dstOffset = 0;
   std::vector<int64_t> dstStrides;
+  bool operator==(const WeightPart &) const = default;
 };
 
 /// Memory that the loader fills once per rank. Equal weights are one weight, across entries too.
@@ -98,6 +104,7 @@ struct Weight {
   std::vector<WeightPart> parts;
   /// Kind for --random-weights: a norm scale is made of ones, everything else is N(0, 0.02).
   bool ones = false;
+  bool operator==(const Weight &) const = default;
 };
 
 enum class ReduceKind : uint8_t { Sum, Max, Min };
@@ -113,6 +120,7 @@ struct MatMul {
   std::vector<Operand> bias;     ///< Zero or one.
   std::vector<Operand> residual; ///< Zero or one.
   Activation activation = Activation::None;
+  bool operator==(const MatMul &) const = default;
 };
 
 /// Softmax(scale * q k^T + bias, masked) v. q [b,s,g,r,d], k [b,t,g,d], v [b,t,g,e], out [b,s,g,r,e];
@@ -125,6 +133,7 @@ struct Attention {
   float scale = 1;
   bool causal = false;
   RankValue position;
+  bool operator==(const Attention &) const = default;
 };
 
 /// out[i.., :] = table[ids[i..] - base, :] where base <= ids < base + rows, and 0 elsewhere. `table`
@@ -132,6 +141,7 @@ struct Attention {
 struct GatherRows {
   Operand ids, table, out;
   RankValue base, rows;
+  bool operator==(const GatherRows &) const = default;
 };
 
 /// out = x at position index - base along dimension `dim` (kept with size 1), or 0 when
@@ -141,6 +151,7 @@ struct Take {
   int32_t dim = 0;
   int64_t index = 0;
   RankValue base, rows;
+  bool operator==(const Take &) const = default;
 };
 
 /// Normalises over the last `dims` dimensions, statistics in f32: layer norm subtracts the mean, RMS norm
@@ -153,6 +164,7 @@ struct Norm {
   std::vector<Operand> scale, bias, residual, sum; ///< Zero or one each.
   int32_t dims = 1;
   float eps = 0;
+  bool operator==(const Norm &) const = default;
 };
 
 /// Rotates pairs of the last dimension of x by the angle at `positions`: x [b,s,..,d], positions [b,s]
@@ -161,6 +173,7 @@ struct Norm {
 struct Rope {
   Operand x, positions, cos, sin, out;
   bool interleaved = false;
+  bool operator==(const Rope &) const = default;
 };
 
 /// Operators of an elementwise expression. A postfix program over a stack of f32 values (comparisons give 0 or
@@ -175,6 +188,7 @@ struct ExprTerm {
   ExprOp op = ExprOp::Input;
   int32_t input = 0;  ///< For Input.
   double value = 0;   ///< For Constant.
+  bool operator==(const ExprTerm &) const = default;
 };
 
 /// out[i] = expr(inputs[i]): all inputs have out's sizes (stride 0 broadcasts). At most 16 operators
@@ -185,6 +199,7 @@ struct Elementwise {
   std::vector<Operand> inputs;
   Operand out;
   std::vector<ExprTerm> expr;
+  bool operator==(const Elementwise &) const = default;
 };
 
 /// Reduces the dimensions of x whose bit in `reduced` is set; `out` has x's sizes with 1 there.
@@ -192,17 +207,20 @@ struct Reduce {
   ReduceKind kind = ReduceKind::Sum;
   Operand x, out;
   std::vector<bool> reduced;
+  bool operator==(const Reduce &) const = default;
 };
 
 /// Softmax along dimension `dim`.
 struct Softmax {
   Operand x, out;
   int32_t dim = 0;
+  bool operator==(const Softmax &) const = default;
 };
 
 /// out = x with the same sizes, cast to out's type (to I1: x != 0; float to integer truncates).
 struct Copy {
   Operand x, out;
+  bool operator==(const Copy &) const = default;
 };
 
 /// Sets to `value` the elements of `out` whose index along `dim` is >= `from` (the whole of it when dim
@@ -212,6 +230,7 @@ struct Fill {
   double value = 0;
   int32_t dim = -1;
   RankValue from;
+  bool operator==(const Fill &) const = default;
 };
 
 enum class CollectiveKind : uint8_t { AllReduce, AllGather, ReduceScatter, AllToAll, Broadcast };
@@ -230,13 +249,16 @@ struct Collective {
   Operand x, out;
   Axes axes;
   std::string cause; ///< The choice that brought it here, for reports.
+  bool operator==(const Collective &) const = default;
 };
 
 struct Record {
   int32_t event = 0;
+  bool operator==(const Record &) const = default;
 };
 struct Wait {
   int32_t event = 0;
+  bool operator==(const Wait &) const = default;
 };
 
 using OpBody = std::variant<MatMul, Attention, GatherRows, Take, Norm, Rope, Elementwise, Reduce, Softmax,
@@ -248,6 +270,7 @@ struct Op {
   int32_t stream = 0;
   std::string location;    ///< Source layer, e.g. "encoder.layer.3.output.dense".
   double predictedUs = 0;  ///< By the cost model; 0 if not priced.
+  bool operator==(const Op &) const = default;
 };
 
 /// An entry input (global shape = buffer shape, every rank gets all of it) or output (this rank's block).
@@ -261,6 +284,7 @@ struct IO {
   int64_t low = 0, high = 0;
   /// A mask: every row (last dimension) must hold a value that is not 0.
   bool maskRows = false;
+  bool operator==(const IO &) const = default;
 };
 
 /// One function of the model, e.g. `forward` for one sequence length.
@@ -273,6 +297,7 @@ struct Entry {
   int64_t arenaBytes = 0;
   int64_t liveBytesBound = 0;   ///< Largest sum of live bytes: lower bound of arenaBytes.
   double predictedUs = 0;
+  bool operator==(const Entry &) const = default;
 };
 
 struct Plan {
@@ -285,6 +310,7 @@ struct Plan {
   int64_t packBudget = 0;    ///< Bytes a device may spend on repacked weights.
   int64_t weightsBytesUnsharded = 0;  ///< Distinct globals in use, unpadded.
   std::string certificate;   ///< Objective, bound, gap and how proven: one line of JSON.
+  bool operator==(const Plan &) const = default;
 };
 
 /// Number of ranks: the product of the mesh sizes.
