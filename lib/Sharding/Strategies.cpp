@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Enumeration of legal strategies. Order: an odometer over the mesh axes, the first axis slowest; each axis runs through
+// "nothing", then the shardable factors in the rule's order, then partial (through each linear operand of a product).
+
+#include "tenon/Sharding/FactorSharding.h"
+
+namespace tenon::sharding {
+
+std::optional<std::vector<Strategy>> enumerateStrategies(const Rule &rule, const Mesh &mesh, size_t limit) {
+  // Choices of one axis: -1 nothing, 0..n-1 a factor, n + operand partial.
+  std::vector<int> choices{-1};
+  const int factors = static_cast<int>(rule.factors.size());
+  for (int f = 0; f < factors; ++f)
+    if (rule.factors[f].kind != FactorKind::Whole && rule.factors[f].size > 1)
+      choices.push_back(f);
+  if (rule.linearity == Linearity::Sum)
+    choices.push_back(factors);
+  if (rule.linearity == Linearity::Product)
+    for (int operand : rule.linearOperands)
+      choices.push_back(factors + 1 + operand);
+
+  std::vector<Strategy> result;
+  std::vector<size_t> digits(mesh.axes.size(), 0);
+  for (;;) {
+    Strategy strategy;
+    strategy.factorAxes.resize(factors);
+    bool consistent = true;
+    for (size_t axis = 0; axis < digits.size(); ++axis) {
+      int choice = choices[digits[axis]];
+      if (choice < 0)
+        continue;
+      if (choice < factors) {
+        strategy.factorAxes[choice].push_back(static_cast<int>(axis));
+        continue;
+      }
+      int operand = choice - factors - 1;
+      consistent &= strategy.partial.empty() || strategy.partialOperand == operand;
+      strategy.partialOperand = operand;
+      strategy.partial.push_back(static_cast<int>(axis));
+    }
+    // An axis of size 1 shards nothing: only "nothing" is kept for it.
+    for (size_t axis = 0; axis < digits.size(); ++axis)
+      consistent &= mesh.axes[axis].size > 1 || digits[axis] == 0;
+    if (consistent && illegal(rule, strategy, mesh).empty()) {
+      if (result.size() == limit)
+        return std::nullopt;
+      result.push_back(std::move(strategy));
+    }
+    size_t axis = digits.size();
+    for (;;) {
+      if (axis == 0)
+        return result;
+      if (++digits[--axis] < choices.size())
+        break;
+      digits[axis] = 0;
+    }
+  }
+}
+
+} // namespace tenon::sharding
