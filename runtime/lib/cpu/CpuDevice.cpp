@@ -3,6 +3,7 @@
 // calling thread, so a schedule is a plain list and a missing event is an order, not a race.
 #include "MatMulPrimitive.h"
 #include "Work.h"
+#include "tenon/runtime/plan/Access.h"
 
 #include <algorithm>
 #include <array>
@@ -104,15 +105,6 @@ std::string shapeText(const std::vector<int64_t> &sizes) {
 
 namespace {
 
-const char *opName(const plan::OpBody &body) {
-  static constexpr const char *names[] = {"matmul",  "attention",   "gather_rows", "take",
-                                          "norm",    "rope",        "elementwise", "reduce",
-                                          "softmax", "copy",        "fill",        "collective",
-                                          "record",  "wait"};
-  static_assert(std::size(names) == std::variant_size_v<plan::OpBody>);
-  return names[body.index()];
-}
-
 enum class Role : uint8_t { Run, Record, Wait };
 
 /// A prepared op as the queues hold it.
@@ -185,7 +177,7 @@ public:
   }
 
   Expected<std::unique_ptr<Kernel>> prepare(const plan::Op &op, const Binding &binding) override {
-    std::string label = opName(op.body);
+    std::string label = plan::opName(op);
     if (!op.location.empty())
       label += " at " + op.location;
     try {
