@@ -7,6 +7,7 @@
 #include "ShardingReport.h"
 #include "tenon/Transforms/Passes.h"
 
+#include "llvm/Support/FormatVariadic.h"
 #include "mlir/IR/Remarks.h"
 
 #include <chrono>
@@ -22,7 +23,7 @@ using namespace tenon::tp;
 
 namespace {
 
-struct AssignShardings : impl::AssignShardingsPassBase<AssignShardings> {
+struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
   using AssignShardingsPassBase::AssignShardingsPassBase;
 
   void runOnOperation() override {

@@ -6,6 +6,7 @@
 
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/IR/PatternMatch.h"
 
@@ -154,7 +155,7 @@ bool fuseExpression(Operation *root) {
   return true;
 }
 
-struct Fuse : impl::FusePassBase<Fuse> {
+struct Fuse : tenon::impl::FusePassBase<Fuse> {
   void runOnOperation() override {
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       Block &block = function.getBody().front();

@@ -38,7 +38,7 @@ std::string causeOf(Value value, Operation *user) {
   return (producer ? spell(producer) : std::string("an entry argument")) + " feeds " + spell(user);
 }
 
-struct InsertReshards : impl::InsertReshardsPassBase<InsertReshards> {
+struct InsertReshards : tenon::impl::InsertReshardsPassBase<InsertReshards> {
   void runOnOperation() override {
     FailureOr<ValueShardings> shardings = ValueShardings::create(getOperation());
     if (failed(shardings))

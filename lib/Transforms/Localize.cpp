@@ -139,7 +139,7 @@ LogicalResult FunctionLocalizer::localize(Operation *op) {
 
 void FunctionLocalizer::localizeCollective(Operation *op, const Sharding &to) {
   Value input = op->getOperand(0), result = op->getResult(0);
-  Operation *local = detail::cloneLocal(op, builder, mapping.lookup(input), localType(typeOf(result), to, mesh));
+  Operation *local = tp::detail::cloneLocal(op, builder, mapping.lookup(input), localType(typeOf(result), to, mesh));
   mapping.map(result, local->getResult(0));
   // Collectives add padding of zeros only; gathers cut it.
   bool padded = hasPadding(typeOf(result).getShape(), to, mesh);
@@ -151,7 +151,7 @@ Value FunctionLocalizer::mask(Operation *op, Value local, Value global, const Sh
   for (auto [dim, list] : llvm::enumerate(rule.operands[operand])) {
     if (list != factors || !hasPadding(typeOf(global).getShape()[dim], sharding.dims[dim], mesh))
       continue;
-    local = MaskPaddingOp::create(builder, op->getLoc(), local.getType(), local, dim,
+    local = MaskPaddingOp::create(builder, op->getLoc(), local.getType(), local, builder.getI64IntegerAttr(static_cast<int64_t>(dim)),
                                   rankValue(builder.getContext(), true, typeOf(global).getShape()[dim], sharding.dims[dim], mesh),
                                   builder.getF64FloatAttr(value));
   }
@@ -218,7 +218,7 @@ LogicalResult FunctionLocalizer::localizeGraphOp(Operation *op) {
   return success();
 }
 
-struct Localize : impl::LocalizePassBase<Localize> {
+struct Localize : tenon::impl::LocalizePassBase<Localize> {
   void runOnOperation() override {
     FailureOr<ValueShardings> shardings = ValueShardings::create(getOperation());
     if (failed(shardings))

@@ -16,7 +16,7 @@ using namespace tenon::tp;
 
 namespace {
 
-struct LowerReshards : impl::LowerReshardsPassBase<LowerReshards> {
+struct LowerReshards : tenon::impl::LowerReshardsPassBase<LowerReshards> {
   using LowerReshardsPassBase::LowerReshardsPassBase;
 
   void runOnOperation() override {

@@ -76,7 +76,7 @@ std::optional<Candidate> candidateOf(MatMulOp matmul) {
 /// Matmuls that share input, contraction, layout and element type.
 using GroupKey = std::tuple<void *, int64_t, bool, bool, const void *>;
 
-struct MergeMatmuls : impl::MergeMatmulsPassBase<MergeMatmuls> {
+struct MergeMatmuls : tenon::impl::MergeMatmulsPassBase<MergeMatmuls> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     SymbolTable symbols(module);

@@ -22,7 +22,7 @@ static double bytesOf(Value value) {
 
 namespace {
 
-struct PriceOps : impl::PriceOpsPassBase<PriceOps> {
+struct PriceOps : tenon::impl::PriceOpsPassBase<PriceOps> {
   using PriceOpsPassBase::PriceOpsPassBase;
 
   void runOnOperation() override {

@@ -2,6 +2,8 @@
 
 #include "ProblemBuilder.h"
 
+#include "tenon/runtime/plan/Blocks.h"
+
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SetVector.h"
 
@@ -48,9 +50,9 @@ bool fusesInto(Value operand) {
   return producer && isa<ShardableOpInterface>(producer) && !isa<ConstantOp>(producer) && operand.hasOneUse();
 }
 
-class Builder {
+class ProblemBuilder {
 public:
-  Builder(ModuleOp module, const sharding::Mesh &mesh, const cost::CostModel &model, ReshardPrices &prices,
+  ProblemBuilder(ModuleOp module, const sharding::Mesh &mesh, const cost::CostModel &model, ReshardPrices &prices,
           const BuildOptions &options)
       : module(module), mesh(mesh), model(model), prices(prices), options(options), symbols(module) {}
 
@@ -92,14 +94,14 @@ private:
   std::map<std::vector<const void *>, std::shared_ptr<StrategyTable>> tables;
 };
 
-int Builder::addVariable(Variable variable, std::vector<double> costs, std::string name) {
+int ProblemBuilder::addVariable(Variable variable, std::vector<double> costs, std::string name) {
   int index = static_cast<int>(built.variables.size());
   built.variables.push_back(std::move(variable));
   built.problem.nodes.push_back({std::move(name), std::move(costs)});
   return index;
 }
 
-FailureOr<std::shared_ptr<StrategyTable>> Builder::tableOf(Operation *op) {
+FailureOr<std::shared_ptr<StrategyTable>> ProblemBuilder::tableOf(Operation *op) {
   std::vector<const void *> key{op->getName().getAsOpaquePointer(), op->getPropertiesAsAttribute().getAsOpaquePointer()};
   for (Value operand : op->getOperands())
     key.push_back(operand.getType().getAsOpaquePointer());
@@ -143,7 +145,7 @@ FailureOr<std::shared_ptr<StrategyTable>> Builder::tableOf(Operation *op) {
     double share = 1;
     for (auto [factor, axes] : llvm::zip_equal(table->rule.factors, strategy.factorAxes))
       if (!axes.empty() && factor.size > 0)
-        share *= static_cast<double>(plan::blockSize(factor.size, mesh.sizes(axes))) / factor.size;
+        share *= static_cast<double>(tenon::plan::blockSize(factor.size, mesh.sizes(axes))) / factor.size;
     double whole = isFree(op) ? 0 : model.opSeconds(flops * share, bytes, cost::dataType(elementBytes(element)));
     double inside = fused ? model.copySeconds(others) : whole;
     table->seconds.push_back(std::min(whole, inside));
@@ -152,7 +154,7 @@ FailureOr<std::shared_ptr<StrategyTable>> Builder::tableOf(Operation *op) {
   return table;
 }
 
-LogicalResult Builder::applyPins(Operation *op, Variable &variable) {
+LogicalResult ProblemBuilder::applyPins(Operation *op, Variable &variable) {
   StrategyTable &table = *variable.table;
   auto error = [&]() { return op->emitOpError(); };
   if (auto pin = op->getAttrOfType<StrategyAttr>(kStrategyAttr)) {
@@ -175,7 +177,7 @@ LogicalResult Builder::applyPins(Operation *op, Variable &variable) {
   return success();
 }
 
-LogicalResult Builder::addOp(Operation *op) {
+LogicalResult ProblemBuilder::addOp(Operation *op) {
   if (isa<func::ReturnOp, ml_program::GlobalLoadConstOp>(op))
     return success();
   if (!isa<ShardableOpInterface>(op))
@@ -197,7 +199,7 @@ LogicalResult Builder::addOp(Operation *op) {
   return success();
 }
 
-std::vector<Sharding> Builder::demands(OpOperand &use) {
+std::vector<Sharding> ProblemBuilder::demands(OpOperand &use) {
   const Variable &variable = built.variables[built.variableOf.lookup(use.getOwner())];
   std::vector<Sharding> result;
   for (int s : variable.allowed)
@@ -205,7 +207,7 @@ std::vector<Sharding> Builder::demands(OpOperand &use) {
   return result;
 }
 
-bool Builder::feedsKeysOrValues(Value value) {
+bool ProblemBuilder::feedsKeysOrValues(Value value) {
   for (int depth = 0; depth < 12; ++depth) {
     for (OpOperand &use : value.getUses())
       if (auto attention = dyn_cast<AttentionOp>(use.getOwner()))
@@ -234,7 +236,7 @@ static int headDim(OpOperand &use) {
   return position == std::string::npos ? -1 : static_cast<int>(position);
 }
 
-LogicalResult Builder::addWeights() {
+LogicalResult ProblemBuilder::addWeights() {
   // Users of each global over all entries, in program order.
   llvm::MapVector<Operation *, SmallVector<OpOperand *>> uses;
   for (auto function : module.getOps<func::FuncOp>())
@@ -268,7 +270,7 @@ LogicalResult Builder::addWeights() {
   return success();
 }
 
-LogicalResult Builder::addWeight(ml_program::GlobalOp global, ArrayRef<OpOperand *> uses, WeightRequirement &requirement) {
+LogicalResult ProblemBuilder::addWeight(ml_program::GlobalOp global, ArrayRef<OpOperand *> uses, WeightRequirement &requirement) {
   auto type = cast<RankedTensorType>(global.getType());
   auto error = [&]() { return global.emitOpError(); };
   auto reachable = [&](const Sharding &from, const Sharding &to) {
@@ -364,7 +366,7 @@ LogicalResult Builder::addWeight(ml_program::GlobalOp global, ArrayRef<OpOperand
   return success();
 }
 
-int Builder::addResultVariable(OpOperand &use, const std::vector<Sharding> &forms, func::FuncOp function) {
+int ProblemBuilder::addResultVariable(OpOperand &use, const std::vector<Sharding> &forms, func::FuncOp function) {
   // A result may stay sharded, never partial.
   Variable variable;
   variable.kind = Variable::Kind::Result;
@@ -393,7 +395,7 @@ int Builder::addResultVariable(OpOperand &use, const std::vector<Sharding> &form
   return index;
 }
 
-LogicalResult Builder::addValues(func::FuncOp function) {
+LogicalResult ProblemBuilder::addValues(func::FuncOp function) {
   for (BlockArgument argument : function.getArguments()) {
     Sharding form = Sharding::replicated(typeOf(argument).getRank());
     if (auto pin = function.getArgAttrOfType<ShardingAttr>(argument.getArgNumber(), kShardingAttr)) {
@@ -434,7 +436,7 @@ static std::vector<int32_t> number(const std::vector<Sharding> &list, std::vecto
   return result;
 }
 
-LogicalResult Builder::addValue(Value value, const std::vector<Sharding> &forms, int producer) {
+LogicalResult ProblemBuilder::addValue(Value value, const std::vector<Sharding> &forms, int producer) {
   RankedTensorType type = typeOf(value);
   struct User {
     int variable;
@@ -489,7 +491,8 @@ LogicalResult Builder::addValue(Value value, const std::vector<Sharding> &forms,
   };
   for (const User &user : again)
     addEdge(user);
-  if (users.size() < 2 || producer < 0) {
+  // Beyond four users sharing is not priced: a mask that every layer reads would widen the whole graph.
+  if (users.size() < 2 || users.size() > 4 || producer < 0) {
     for (const User &user : users)
       addEdge(user);
     return success();
@@ -514,5 +517,5 @@ LogicalResult Builder::addValue(Value value, const std::vector<Sharding> &forms,
 
 FailureOr<BuiltProblem> tenon::buildProblem(ModuleOp module, const sharding::Mesh &mesh, const cost::CostModel &model,
                                             ReshardPrices &prices, const BuildOptions &options) {
-  return Builder(module, mesh, model, prices, options).build();
+  return ProblemBuilder(module, mesh, model, prices, options).build();
 }

@@ -15,7 +15,7 @@ using namespace tenon::tp;
 
 namespace {
 
-struct VerifyLocal : impl::VerifyLocalPassBase<VerifyLocal> {
+struct VerifyLocal : tenon::impl::VerifyLocalPassBase<VerifyLocal> {
   void runOnOperation() override {
     MeshOp meshOp = findMesh(getOperation());
     if (!meshOp) {

@@ -16,7 +16,7 @@ using namespace tenon::tp;
 
 namespace {
 
-struct VerifySharding : impl::VerifyShardingPassBase<VerifySharding> {
+struct VerifySharding : tenon::impl::VerifyShardingPassBase<VerifySharding> {
   void runOnOperation() override {
     FailureOr<ValueShardings> shardings = ValueShardings::create(getOperation());
     if (failed(shardings))

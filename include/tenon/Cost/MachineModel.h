@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// MachineModel: the constants of a machine, from a JSON file that is shipped (by name) or the user's (by path).
+//
+//   {"name": "cpu", "peak_flops": {"f32": 9.5e10, "bf16": 2e11}, "memory_bandwidth": 1e10, "memory_bytes": 1.2e10,
+//    "launch_s": 1e-6, "axes": [{"alpha_s": 1e-5, "bandwidth": 2.5e9}]}
+//
+// Units: flop/s, B/s, bytes, seconds. `axes[0]` is the fastest link (the last mesh axis); a mesh with more axes than entries uses the last
+// entry for the outer ones. Every constant must be present and positive: nothing is guessed.
+#pragma once
+
+#include "tenon/runtime/plan/Plan.h"
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tenon::cost {
+
+struct Link {
+  double alpha = 0;     ///< Seconds per collective per peer step.
+  double bandwidth = 0; ///< Bytes per second that one rank sends.
+};
+
+struct MachineModel {
+  std::string name;
+  std::map<std::string, double> peakFlops; ///< By element type: f32, bf16, f16.
+  double memoryBandwidth = 0;
+  double memoryBytes = 0;
+  double launch = 0;
+  std::vector<Link> links; ///< Fastest first.
+  std::string text;        ///< The file as read.
+
+  /// First 16 hex digits of a hash of the file's text: plans name the machine that they were made for.
+  std::string digest() const;
+};
+
+/// Loads a shipped machine by name, or a file by path. On failure returns nullopt; `error` names the key, or lists the
+/// shipped names.
+std::optional<MachineModel> loadMachine(const std::string &nameOrPath, std::string &error);
+/// Reads the JSON text.
+std::optional<MachineModel> parseMachine(const std::string &text, std::string &error);
+/// Names of the shipped machines, sorted.
+std::vector<std::string> shippedMachines();
+
+} // namespace tenon::cost

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// check() and evaluate(): straight from the definition, sharing nothing with the solvers.
+
+#include "tenon/Solver/ShardingProblem.h"
+
+#include <cmath>
+#include <set>
+
+namespace tenon::solver {
+
+static bool isCost(double cost) { return !std::isnan(cost) && cost >= 0; }
+
+std::string check(const ShardingProblem &problem) {
+  const auto nodes = static_cast<int32_t>(problem.nodes.size());
+  auto inRange = [&](int32_t node) { return node >= 0 && node < nodes; };
+  auto strategies = [&](int32_t node) { return problem.nodes[node].costs.size(); };
+  for (size_t i = 0; i < problem.nodes.size(); ++i) {
+    bool finite = false;
+    for (double cost : problem.nodes[i].costs) {
+      if (!isCost(cost))
+        return "node " + std::to_string(i) + " has a negative or undefined cost";
+      finite |= std::isfinite(cost);
+    }
+    if (!finite)
+      return "node " + std::to_string(i) + " ('" + problem.nodes[i].name + "') has no strategy with a finite cost";
+  }
+  for (size_t i = 0; i < problem.edges.size(); ++i) {
+    const Edge &edge = problem.edges[i];
+    const std::string which = "edge " + std::to_string(i);
+    if (!inRange(edge.first) || !inRange(edge.second) || edge.first >= edge.second)
+      return which + " joins nodes " + std::to_string(edge.first) + " and " + std::to_string(edge.second);
+    if (edge.costs.size() != strategies(edge.first) * strategies(edge.second))
+      return which + " has " + std::to_string(edge.costs.size()) + " costs, expected " +
+             std::to_string(strategies(edge.first) * strategies(edge.second));
+    for (double cost : edge.costs)
+      if (!isCost(cost))
+        return which + " has a negative or undefined cost";
+  }
+  for (size_t i = 0; i < problem.groups.size(); ++i) {
+    const Group &group = problem.groups[i];
+    const std::string which = "group " + std::to_string(i);
+    if (!inRange(group.producer) || group.form.size() != strategies(group.producer))
+      return which + " has a producer out of range, or not one form per strategy";
+    std::set<int32_t> members{group.producer};
+    for (int32_t form : group.form)
+      if (form < 0 || form >= group.forms)
+        return which + " has a form out of range";
+    for (const Group::User &user : group.users) {
+      if (!inRange(user.node) || user.target.size() != strategies(user.node))
+        return which + " has a user out of range, or not one target per strategy";
+      if (!members.insert(user.node).second)
+        return which + " names node " + std::to_string(user.node) + " twice";
+      for (int32_t target : user.target)
+        if (target < 0 || target >= group.targets)
+          return which + " has a target out of range";
+    }
+    if (group.price.size() != static_cast<size_t>(group.forms) * static_cast<size_t>(group.targets))
+      return which + " has " + std::to_string(group.price.size()) + " prices, expected forms x targets";
+    for (double cost : group.price)
+      if (!isCost(cost))
+        return which + " has a negative or undefined price";
+  }
+  return {};
+}
+
+double evaluate(const ShardingProblem &problem, const std::vector<int32_t> &choice) {
+  if (choice.size() != problem.nodes.size())
+    return kInfinity;
+  double total = 0;
+  for (size_t i = 0; i < choice.size(); ++i) {
+    if (choice[i] < 0 || choice[i] >= static_cast<int32_t>(problem.nodes[i].costs.size()))
+      return kInfinity;
+    total += problem.nodes[i].costs[choice[i]];
+  }
+  for (const Edge &edge : problem.edges)
+    total += edge.costs[choice[edge.first] * problem.nodes[edge.second].costs.size() + choice[edge.second]];
+  for (const Group &group : problem.groups) {
+    std::set<int32_t> targets;
+    for (const Group::User &user : group.users)
+      targets.insert(user.target[choice[user.node]]);
+    for (int32_t target : targets)
+      total += group.price[group.form[choice[group.producer]] * group.targets + target];
+  }
+  return total;
+}
+
+} // namespace tenon::solver
