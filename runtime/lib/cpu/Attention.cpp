@@ -10,8 +10,8 @@ namespace tenon::runtime::cpu {
 namespace {
 
 constexpr int64_t kRowsPerBlock = 48;
-// Below this many rows packing costs more than it saves.
-constexpr int64_t kFewRows = 4;
+// Up to this many rows packing costs more than it saves.
+constexpr int64_t kFewRows = 8;
 
 enum Slot { Q, K, V, Out, Mask, Bias, kSlots };
 
@@ -36,7 +36,7 @@ public:
     auto direct = [&](Slot slot) {
       return regions_[slot].type == plan::DataType::F32 && regions_[slot].strides.back() == 1;
     };
-    inPlace_ = rows_ < kFewRows && direct(K) && direct(V);
+    inPlace_ = rows_ <= kFewRows && direct(K) && direct(V);
     tPad_ = roundUp(keys_);
     ePad_ = roundUp(e_);
     int64_t at = 0;
@@ -139,25 +139,28 @@ private:
       seen = std::max(seen, limit(s));
     }
     for (int64_t key = 0; key < seen && !inPlace_; key += panel_)
-      rows.product(queries, d_, memory + keyPanels_ + key * d_, scores + key, tPad_, count, d_);
+      rows.product(queries, d_, memory + keyPanels_ + key * d_, panel_, scores + key, tPad_, count,
+                   d_);
     if (inPlace_)
-      for (int64_t i = 0; i < count; ++i)
-        rows.dotRows(queries + i * d_,
-                     reinterpret_cast<const float *>(k.at(offset(K, {b, 0, g}))), k.strides[1],
-                     scores + i * tPad_, seen, d_);
+      rows.dotRows(queries, d_, count, reinterpret_cast<const float *>(k.at(offset(K, {b, 0, g}))),
+                   k.strides[1], scores, tPad_, seen, d_);
     for (int64_t i = 0; i < count; ++i)
       inverse[i] = softmaxRow(b, g, (first + i) / s_, (first + i) % s_, seen, scores + i * tPad_,
                               memory + staged_);
-    for (int64_t column = 0; column < e_ && !inPlace_; column += panel_)
-      rows.product(scores, tPad_, memory + valuePanels_ + column * keys_, sums + column, ePad_,
-                   count, seen);
+    const float *values = reinterpret_cast<const float *>(v.at(offset(V, {b, 0, g})));
+    // In place, what is left of the last panel would read beyond the values.
+    const int64_t whole = inPlace_ ? e_ / panel_ * panel_ : e_;
+    for (int64_t column = 0; column < whole; column += panel_)
+      rows.product(scores, tPad_,
+                   inPlace_ ? values + column : memory + valuePanels_ + column * keys_,
+                   inPlace_ ? v.strides[1] : panel_, sums + column, ePad_, count, seen);
     for (int64_t i = 0; i < count; ++i) {
       int64_t r = (first + i) / s_, s = (first + i) % s_;
       float *sum = sums + i * ePad_;
-      if (inPlace_) {
-        std::fill(sum, sum + e_, 0.0f);
-        rows.addRows(scores + i * tPad_, reinterpret_cast<const float *>(v.at(offset(V, {b, 0, g}))),
-                     v.strides[1], sum, e_, seen);
+      if (whole < e_) {
+        std::fill(sum + whole, sum + e_, 0.0f);
+        rows.addRows(scores + i * tPad_, values + whole, v.strides[1], sum + whole, e_ - whole,
+                     seen);
       }
       // A row that attends to nothing has only zeros as weights and 0 as factor.
       rows.scale(sum, inverse[i], e_);

@@ -2,7 +2,7 @@
 // MatMul: sorts dimensions by their labels into batch, rows, columns and contracted, merges each group where
 // the strides allow, and gives oneDNN the largest loop of each; loops over what is left. An operand
 // that has no plain matrix layout (no step of 1, or overlapping rows) is first copied into one; a result
-// without a step of 1 is made in scratch and moved by the epilogue.
+// without a step of 1 is made in scratch and moved by the epilogue. A few f32 rows times transposed weights are ours.
 #include "Epilogue.h"
 #include "MatMulPrimitive.h"
 
@@ -111,7 +111,10 @@ private:
     const std::byte *bias = regions_[Bias].data ? regions_[Bias].at(cursor[Bias]) : nullptr;
     const std::byte *residual =
         regions_[Residual].data ? regions_[Residual].at(cursor[Residual]) : nullptr;
-    if (!first_) {
+    if (fewRows_) {
+      multiplyFewRows(regions_[left()].at(cursor[left()]), regions_[right()].at(cursor[right()]),
+                      reinterpret_cast<float *>(product));
+    } else if (!first_) {
       // Nothing is contracted: the sum is 0.
       std::memset(product, 0, size_t(tileBytes_));
     } else {
@@ -130,6 +133,28 @@ private:
       epilogue_.run(context_, Epilogue::kFloats, reinterpret_cast<const float *>(product), c, bias,
                     residual);
     return Status();
+  }
+
+  // oneDNN needs two to three times as long as the memory does when a few rows meet the transposed weights of a
+  // linear layer, and this is where decoding spends its time.
+  bool suitsFewRows() const {
+    constexpr int64_t kFewRows = 8;
+    return regions_[A].type == plan::DataType::F32 && rows_.sizes[0] <= kFewRows &&
+           batch_.sizes[0] == 1 && sums_.iterations() == 1 && sum_.sizes[0] > 0 &&
+           (sum_.sizes[0] == 1 ||
+            (sum_.strides[0][left()] == 1 && sum_.strides[0][right()] == 1 &&
+             columns_.strides[0][right()] >= sum_.sizes[0]));
+  }
+
+  void multiplyFewRows(const std::byte *left_, const std::byte *right_, float *product) const {
+    const float *x = reinterpret_cast<const float *>(left_);
+    const float *w = reinterpret_cast<const float *>(right_);
+    const int64_t m = rows_.sizes[0], n = columns_.sizes[0], k = sum_.sizes[0];
+    const int64_t ldx = rows_.strides[0][left()], ldw = columns_.strides[0][right()];
+    const int64_t ldo = tileInScratch_ ? n : rows_.strides[0][C];
+    parallelFor(context_, n, m * k, [&](int, int64_t begin, int64_t end) {
+      context_.rows->dotRows(x, ldx, m, w + begin * ldw, ldw, product + begin, ldo, end - begin, k);
+    });
   }
 
   // The operand that holds the rows and the one that holds the columns, as oneDNN sees them.
@@ -281,7 +306,8 @@ private:
     const bool loopsOverSum = sums_.iterations() > 1;
     const bool hasBias = regions_[Bias].data, hasResidual = regions_[Residual].data;
     const DataType biasType = regions_[Bias].type;
-    nativeBias_ = hasBias && !sumsNothing && !loopsOverSum &&
+    fewRows_ = suitsFewRows();
+    nativeBias_ = hasBias && !fewRows_ && !sumsNothing && !loopsOverSum &&
                   (n == 1 || columns_.strides[0][Bias] == 1) && rows_.strides[0][Bias] == 0 &&
                   batch_.strides[0][Bias] == 0 &&
                   (biasType == DataType::F32 || (biasType == in && in == DataType::BF16));
@@ -300,7 +326,7 @@ private:
     }
     primitiveOffset_ = scratchBytes_;
     first_ = next_ = nullptr;
-    if (!sumsNothing) {
+    if (!sumsNothing && !fewRows_) {
       MatMulShape shape;
       shape.batch = batch;
       shape.m = m;
@@ -366,7 +392,7 @@ private:
   Context &context_;
   std::vector<Region> regions_; ///< By Slot; without data where absent.
   std::string labels_[3];
-  bool empty_ = false, swapped_ = false;
+  bool empty_ = false, swapped_ = false, fewRows_ = false;
   LoopNest groups_[kGroups];
   LoopNest batch_, rows_, columns_, sum_; ///< What oneDNN loops over.
   LoopNest loops_, sums_;                 ///< What we loop over: kept and contracted.

@@ -45,7 +45,7 @@ void unaryRow(plan::ExprOp op, const float *a, float *out, int64_t n) {
   case ExprOp::GeluTanh:
     return mapOne(a, out, n, [](float x) { return geluTanhApprox(x); });
   case ExprOp::Silu:
-    return mapOne(a, out, n, [](float x) { return x / (1.0f + expApprox(-x)); });
+    return mapOne(a, out, n, [](float x) { return x / (1.0f + expBounded(-x)); });
   case ExprOp::Sqrt:
     return mapOne(a, out, n, [](float x) { return __builtin_sqrtf(x); });
   case ExprOp::Rsqrt:

@@ -29,11 +29,12 @@ void ropeRow(const float *x, const float *cosines, const float *sines, float *ou
              int64_t n, bool interleaved);
 
 extern const int64_t panelWidth;
-void productPanel(const float *a, int64_t lda, const float *b, float *c, int64_t ldc, int64_t m,
-                  int64_t k);
+void productPanel(const float *a, int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc,
+                  int64_t m, int64_t k);
 void packTransposedPanel(const float *b, int64_t stride, float *panel, int64_t rows,
                          int64_t columns);
-void dotRows(const float *x, const float *w, int64_t stride, float *out, int64_t n, int64_t k);
+void dotRows(const float *x, int64_t ldx, int64_t m, const float *w, int64_t ldw, float *out,
+             int64_t ldo, int64_t n, int64_t k);
 void addRows(const float *x, const float *w, int64_t stride, float *out, int64_t n, int64_t k);
 
 } // namespace tenon::runtime::cpu::TENON_ISA

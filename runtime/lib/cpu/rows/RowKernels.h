@@ -57,13 +57,15 @@ struct RowKernels {
 
   /// Width of a panel that `product` multiplies: b and c have this many columns.
   int64_t panel;
-  /// c[m, panel] = a[m, k] b[k, panel] with row strides lda and ldc; b is packed.
-  void (*product)(const float *a, int64_t lda, const float *b, float *c, int64_t ldc, int64_t m,
-                  int64_t k);
+  /// c[m, panel] = a[m, k] b[k, panel] with row strides lda, ldb and ldc; ldb is `panel` when b is packed.
+  void (*product)(const float *a, int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc,
+                  int64_t m, int64_t k);
   /// Packs b[j * stride + i] into panel column j, row i: panel[i * width + j], j < columns, i < rows.
   void (*packTransposed)(const float *b, int64_t stride, float *panel, int64_t rows, int64_t columns);
-  /// out[j] = sum over i of x[i] * w[j * stride + i], j < n.
-  void (*dotRows)(const float *x, const float *w, int64_t stride, float *out, int64_t n, int64_t k);
+  /// out[m, n] = x[m, k] w[n, k]^T with row strides ldx, ldw and ldo, for few rows m. The bits of an element do not
+  /// depend on m and n.
+  void (*dotRows)(const float *x, int64_t ldx, int64_t m, const float *w, int64_t ldw, float *out,
+                  int64_t ldo, int64_t n, int64_t k);
   /// out[j] += sum over i of x[i] * w[i * stride + j], j < n.
   void (*addRows)(const float *x, const float *w, int64_t stride, float *out, int64_t n, int64_t k);
 };

@@ -45,6 +45,32 @@ static inline float expApprox(float x) {
   return p * a * b;
 }
 
+// As expApprox, one factor and no denormals: 0 below e^-87.3, infinity from e^88.4.
+static inline float expBounded(float x) {
+  x = x > 88.8f ? 88.8f : x;
+  x = x < -87.3f ? -87.3f : x;
+  const float magic = 12582912.0f;
+  float shifted = x * 1.44269504088896341f + magic;
+  float fn = shifted - magic;
+  float r = x - fn * 0.693359375f;
+  r = r - fn * -2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  // The low bits of `shifted` are n; the shift drops what stands above them.
+  return p * bitsToFloat(int32_t((uint32_t(floatToBits(shifted)) << 23) + 0x3f800000u));
+}
+
+// e^x for x <= 0, exactly 0 where it falls below 2^-126.
+static inline float expNegative(float x) {
+  float e = expBounded(x);
+  return x < -87.3f ? 0.0f : e;
+}
+
 // Rational approximation of odd degree 13 over even degree 6, clamped where tanh is 1 in f32.
 static inline float tanhApprox(float x) {
   float c = x > 7.90531110763549805f ? 7.90531110763549805f : x;
@@ -80,7 +106,7 @@ static inline float erfcPositive(float x) {
   p = p * t + 0.37409196f;
   p = p * t + 1.00002368f;
   p = p * t - 1.26551223f;
-  return t * expApprox(p - x * x);
+  return t * expBounded(p - x * x);
 }
 
 // Below 1/2 a Taylor polynomial: its last term there is 2e-9 of the result.
@@ -99,7 +125,7 @@ static inline float erfApprox(float x) {
   return magnitude < 0.5f ? small : large;
 }
 
-static inline float sigmoidApprox(float x) { return 1.0f / (1.0f + expApprox(-x)); }
+static inline float sigmoidApprox(float x) { return 1.0f / (1.0f + expBounded(-x)); }
 static inline float geluApprox(float x) {
   float magnitude = x < 0 ? -x : x;
   float half = 0.5f * erfcPositive(magnitude * 0.70710678118654752f);

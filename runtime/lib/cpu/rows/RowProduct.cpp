@@ -1,33 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products for attention and for matrix times vector: a register-blocked panel kernel, dot products and
 // scaled row sums. The order of the sum over k is the same for every number of rows.
-#include "RowMath.h"
-
-#include <cstring>
+#include "RowVec.h"
 
 namespace tenon::runtime::cpu::TENON_ISA {
 namespace {
 
 // Two native vectors per row of c and as many rows as leave a register for b and the broadcast: 12 x 2
 // of 32 registers on AVX-512, 6 x 2 of 16 below.
-#if defined(__AVX512F__)
-constexpr int kWidth = 16, kRows = 12;
-#elif defined(__AVX2__)
-constexpr int kWidth = 8, kRows = 6;
-#else
-constexpr int kWidth = 4, kRows = 6;
-#endif
-typedef float Vec __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
-constexpr int kPanel = 2 * kWidth;
-
-inline Vec loadVec(const float *p) { return *reinterpret_cast<const Vec *>(p); }
-inline void storeVec(float *p, Vec v) { *reinterpret_cast<Vec *>(p) = v; }
+constexpr int kRows = kNative == 16 ? 12 : 6;
+constexpr int kPanel = 2 * kNative;
 
 template <int Rows>
-void productRows(const float *a, int64_t lda, const float *b, float *c, int64_t ldc, int64_t k) {
-  Vec low[Rows] = {}, high[Rows] = {};
+void productRows(const float *a, int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc,
+                 int64_t k) {
+  NativeVec low[Rows] = {}, high[Rows] = {};
   for (int64_t i = 0; i < k; ++i) {
-    Vec b0 = loadVec(b + i * kPanel), b1 = loadVec(b + i * kPanel + kWidth);
+    NativeVec b0 = loadNative(b + i * ldb), b1 = loadNative(b + i * ldb + kNative);
 #pragma GCC unroll 12
     for (int row = 0; row < Rows; ++row) {
       float x = a[row * lda + i];
@@ -37,67 +26,84 @@ void productRows(const float *a, int64_t lda, const float *b, float *c, int64_t 
   }
 #pragma GCC unroll 12
   for (int row = 0; row < Rows; ++row) {
-    storeVec(c + row * ldc, low[row]);
-    storeVec(c + row * ldc + kWidth, high[row]);
+    storeNative(c + row * ldc, low[row]);
+    storeNative(c + row * ldc + kNative, high[row]);
   }
 }
 
 // Handles a rest of m < Rows rows in powers of two.
 template <int Rows>
-void productRest(const float *a, int64_t lda, const float *b, float *c, int64_t ldc, int64_t m,
-                 int64_t k) {
+void productRest(const float *a, int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc,
+                 int64_t m, int64_t k) {
   if constexpr (Rows > 0) {
     if (m & Rows) {
-      productRows<Rows>(a, lda, b, c, ldc, k);
+      productRows<Rows>(a, lda, b, ldb, c, ldc, k);
       a += Rows * lda;
       c += Rows * ldc;
     }
-    productRest<Rows / 2>(a, lda, b, c, ldc, m, k);
+    productRest<Rows / 2>(a, lda, b, ldb, c, ldc, m, k);
   }
 }
 
-constexpr int kDotLanes = 16;
-typedef float DotVec __attribute__((vector_size(kDotLanes * 4), aligned(4), may_alias));
-inline DotVec loadDot(const float *p) { return *reinterpret_cast<const DotVec *>(p); }
-
-inline float sumLanes(DotVec v) {
-  float lanes[kDotLanes];
-  std::memcpy(lanes, &v, sizeof(lanes));
-  for (int width = kDotLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i)
-      lanes[i] += lanes[i + width];
-  return lanes[0];
-}
-
-template <int Rows>
-void dotSome(const float *x, const float *w, int64_t stride, float *out, int64_t k) {
-  DotVec even[Rows] = {}, odd[Rows] = {};
+// Rows of x times columns (rows of w): each product has its own 2 x 16 lanes, whatever stands beside it.
+template <int Rows, int Columns>
+void dotBlock(const float *x, int64_t ldx, const float *w, int64_t ldw, float *out, int64_t ldo,
+              int64_t k) {
+  Lanes even[Rows][Columns], odd[Rows][Columns];
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+    for (int c = 0; c < Columns; ++c)
+      even[r][c] = odd[r][c] = splat(0);
   int64_t i = 0;
-  for (; i + 2 * kDotLanes <= k; i += 2 * kDotLanes) {
-    DotVec x0 = loadDot(x + i), x1 = loadDot(x + i + kDotLanes);
-#pragma GCC unroll 4
-    for (int row = 0; row < Rows; ++row) {
-      even[row] += x0 * loadDot(w + row * stride + i);
-      odd[row] += x1 * loadDot(w + row * stride + i + kDotLanes);
+  auto step = [&](Lanes (&sums)[Rows][Columns], int64_t at) {
+    Lanes columns[Columns];
+#pragma GCC unroll 8
+    for (int c = 0; c < Columns; ++c)
+      columns[c] = loadLanes(w + c * ldw + at);
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r) {
+      Lanes row = loadLanes(x + r * ldx + at);
+#pragma GCC unroll 8
+      for (int c = 0; c < Columns; ++c)
+        sums[r][c] = addProduct(sums[r][c], row, columns[c]);
     }
+  };
+  for (; i + 2 * kLanes <= k; i += 2 * kLanes) {
+    step(even, i);
+    step(odd, i + kLanes);
   }
-  for (int row = 0; row < Rows; ++row) {
-    float sum = sumLanes(even[row] + odd[row]);
-    for (int64_t j = i; j < k; ++j)
-      sum += x[j] * w[row * stride + j];
-    out[row] = sum;
-  }
+  for (int r = 0; r < Rows; ++r)
+    for (int c = 0; c < Columns; ++c) {
+      float sum = sumLanes(even[r][c] + odd[r][c]);
+      for (int64_t j = i; j < k; ++j)
+        sum += x[r * ldx + j] * w[c * ldw + j];
+      out[r * ldo + c] = sum;
+    }
+}
+
+// As many accumulators as there are registers: narrower machines take fewer columns at once.
+constexpr int kColumns = kNative == 16 ? 4 : 1;
+
+// The columns stay in the first-level cache while the rows pass.
+template <int Columns>
+void dotColumns(const float *x, int64_t ldx, int64_t m, const float *w, int64_t ldw, float *out,
+                int64_t ldo, int64_t k) {
+  for (; m >= 2; m -= 2, x += 2 * ldx, out += 2 * ldo)
+    dotBlock<2, Columns>(x, ldx, w, ldw, out, ldo, k);
+  if (m)
+    dotBlock<1, Columns>(x, ldx, w, ldw, out, ldo, k);
 }
 
 } // namespace
 
 extern const int64_t panelWidth = kPanel;
 
-void productPanel(const float *a, int64_t lda, const float *b, float *c, int64_t ldc, int64_t m,
-                  int64_t k) {
+void productPanel(const float *a, int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc,
+                  int64_t m, int64_t k) {
   for (; m >= kRows; m -= kRows, a += kRows * lda, c += kRows * ldc)
-    productRows<kRows>(a, lda, b, c, ldc, k);
-  productRest<8>(a, lda, b, c, ldc, m, k);
+    productRows<kRows>(a, lda, b, ldb, c, ldc, k);
+  productRest<8>(a, lda, b, ldb, c, ldc, m, k);
 }
 
 void packTransposedPanel(const float *b, int64_t stride, float *panel, int64_t rows,
@@ -110,12 +116,13 @@ void packTransposedPanel(const float *b, int64_t stride, float *panel, int64_t r
       panel[i * kPanel + j] = 0.0f;
 }
 
-void dotRows(const float *x, const float *w, int64_t stride, float *out, int64_t n, int64_t k) {
+void dotRows(const float *x, int64_t ldx, int64_t m, const float *w, int64_t ldw, float *out,
+             int64_t ldo, int64_t n, int64_t k) {
   int64_t j = 0;
-  for (; j + 4 <= n; j += 4)
-    dotSome<4>(x, w + j * stride, stride, out + j, k);
+  for (; j + kColumns <= n; j += kColumns)
+    dotColumns<kColumns>(x, ldx, m, w + j * ldw, ldw, out + j, ldo, k);
   for (; j < n; ++j)
-    dotSome<1>(x, w + j * stride, stride, out + j, k);
+    dotColumns<1>(x, ldx, m, w + j * ldw, ldw, out + j, ldo, k);
 }
 
 void addRows(const float *x, const float *w, int64_t stride, float *out, int64_t n, int64_t k) {

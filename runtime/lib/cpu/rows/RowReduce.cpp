@@ -2,65 +2,64 @@
 // Reductions along a row: sums, softmax, norms, and rope beside them. Sums go over 4 accumulators of 16
 // lanes, added pairwise at the end: an order of its own, the same on every level.
 #include "RowMath.h"
+#include "RowVec.h"
 
 namespace tenon::runtime::cpu::TENON_ISA {
 namespace {
 
-constexpr int kLanes = 16;
-typedef float Vec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
-
-inline Vec loadVec(const float *p) { return *reinterpret_cast<const Vec *>(p); }
-inline void storeVec(float *p, Vec v) { *reinterpret_cast<Vec *>(p) = v; }
-inline Vec splat(float x) { return x - Vec{}; }
-
-inline Vec maxVec(Vec a, Vec b) { return ((a > b) | (a != a)) ? a : b; }
-inline Vec minVec(Vec a, Vec b) { return ((a < b) | (a != a)) ? a : b; }
 inline float maxOne(float a, float b) { return (a > b) | (a != a) ? a : b; }
 inline float minOne(float a, float b) { return (a < b) | (a != a) ? a : b; }
 
-inline float sumLanes(Vec v) {
-  float lanes[kLanes];
-  storeVec(lanes, v);
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i)
-      lanes[i] += lanes[i + width];
-  return lanes[0];
-}
-
-// Sum over f(x[i]) for vectors; `tail` is f of one element.
-template <typename F, typename G>
-inline float sumOf(const float *x, int64_t n, F f, G tail) {
-  Vec a{}, b{}, c{}, d{};
+inline float sumRow(const float *x, int64_t n) {
+  Lanes a = splat(0), b = a, c = a, d = a;
   int64_t i = 0;
   for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
-    a += f(loadVec(x + i));
-    b += f(loadVec(x + i + kLanes));
-    c += f(loadVec(x + i + 2 * kLanes));
-    d += f(loadVec(x + i + 3 * kLanes));
+    a = a + loadLanes(x + i);
+    b = b + loadLanes(x + i + kLanes);
+    c = c + loadLanes(x + i + 2 * kLanes);
+    d = d + loadLanes(x + i + 3 * kLanes);
   }
   for (; i + kLanes <= n; i += kLanes)
-    a += f(loadVec(x + i));
+    a = a + loadLanes(x + i);
   float sum = sumLanes((a + b) + (c + d));
   for (; i < n; ++i)
-    sum += tail(x[i]);
+    sum += x[i];
   return sum;
 }
 
-inline float sumRow(const float *x, int64_t n) {
-  return sumOf(x, n, [](Vec v) { return v; }, [](float v) { return v; });
+// Sum of (x - mean)^2.
+inline float squareRow(const float *x, float mean, int64_t n) {
+  Lanes a = splat(0), b = a, c = a, d = a;
+  const Lanes means = splat(mean);
+  auto add = [&means](const Lanes &sum, const float *from) {
+    Lanes v = loadLanes(from) - means;
+    return addProduct(sum, v, v);
+  };
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    a = add(a, x + i);
+    b = add(b, x + i + kLanes);
+    c = add(c, x + i + 2 * kLanes);
+    d = add(d, x + i + 3 * kLanes);
+  }
+  for (; i + kLanes <= n; i += kLanes)
+    a = add(a, x + i);
+  float sum = sumLanes((a + b) + (c + d));
+  for (; i < n; ++i)
+    sum += (x[i] - mean) * (x[i] - mean);
+  return sum;
 }
 
 template <typename F, typename G>
 inline float extremeOf(const float *x, int64_t n, float identity, F f, G one) {
-  Vec a = splat(identity), b = a;
+  Lanes a = splat(identity), b = a;
   int64_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
-    a = f(a, loadVec(x + i));
-    b = f(b, loadVec(x + i + kLanes));
+    a = f(a, loadLanes(x + i));
+    b = f(b, loadLanes(x + i + kLanes));
   }
-  a = f(a, b);
   float lanes[kLanes];
-  storeVec(lanes, a);
+  storeLanes(lanes, f(a, b));
   float best = lanes[0];
   for (int lane = 1; lane < kLanes; ++lane)
     best = one(best, lanes[lane]);
@@ -70,7 +69,7 @@ inline float extremeOf(const float *x, int64_t n, float identity, F f, G one) {
 }
 
 inline float maxRow(const float *x, int64_t n) {
-  return extremeOf(x, n, -__builtin_inff(), maxVec, maxOne);
+  return extremeOf(x, n, -__builtin_inff(), maxLanes, maxOne);
 }
 
 } // namespace
@@ -82,7 +81,7 @@ float reduceRow(plan::ReduceKind kind, const float *x, int64_t n) {
   case plan::ReduceKind::Max:
     return maxRow(x, n);
   case plan::ReduceKind::Min:
-    return extremeOf(x, n, __builtin_inff(), minVec, minOne);
+    return extremeOf(x, n, __builtin_inff(), minLanes, minOne);
   }
   __builtin_unreachable();
 }
@@ -110,7 +109,7 @@ void accumulateRow(plan::ReduceKind kind, float *acc, const float *x, int64_t n)
 static void expMinus(const float *x, float *out, float max, int64_t n) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i)
-    out[i] = expApprox(x[i] - max);
+    out[i] = expNegative(x[i] - max);
 }
 
 void scaleRow(float *x, float factor, int64_t n) {
@@ -147,16 +146,8 @@ void normRow(const NormRow &row) {
     for (int64_t i = 0; i < n; ++i)
       row.sum[i] = x[i];
   }
-  float mean = 0, square;
-  if (row.rms) {
-    square = sumOf(x, n, [](Vec v) { return v * v; }, [](float v) { return v * v; });
-  } else {
-    mean = sumRow(x, n) / float(n);
-    Vec means = splat(mean);
-    square = sumOf(
-        x, n, [means](Vec v) { return (v - means) * (v - means); },
-        [mean](float v) { return (v - mean) * (v - mean); });
-  }
+  const float mean = row.rms ? 0.0f : sumRow(x, n) / float(n);
+  const float square = squareRow(x, mean, n);
   const float inverse = 1.0f / __builtin_sqrtf(square / float(n) + row.eps);
   const float *scale = row.scale, *bias = row.bias;
   float *out = row.out;
