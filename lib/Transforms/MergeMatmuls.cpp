@@ -236,6 +236,9 @@ private:
       Operation *last = candidate.biasAdd ? candidate.biasAdd.getOperation() : candidate.matmul.getOperation();
       part = ReshapeOp::create(builder, candidate.matmul.getLoc(), last->getResult(0).getType(), part);
       last->getResult(0).replaceAllUsesWith(part);
+    }
+    // Only now: the builder inserts before the first matmul.
+    for (Candidate &candidate : group) {
       if (candidate.biasAdd)
         candidate.biasAdd.erase();
       candidate.matmul.erase();
