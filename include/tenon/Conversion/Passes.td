@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pass from the tp dialect to the plan dialect.
+#ifndef TENON_CONVERSION_PASSES_TD
+#define TENON_CONVERSION_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def ConvertTPToPlanPass : Pass<"convert-tp-to-plan", "::mlir::ModuleOp"> {
+  let summary = "Turn one rank's graph into instructions on buffers";
+  let description = [{
+    Takes the phase `local` or `optimized`. Every value becomes a strided region of a buffer; reshapes, transposes, slices and broadcasts
+    become other regions of the same buffer where strides can say so, and copies where not. Collectives become pads, copies,
+    one flat collective and cuts; an even gather of a leading dimension and an all-reduce copy nothing. The order of the graph is kept; buffers have no
+    place and instructions stream 0 until the passes of the plan dialect.
+  }];
+  let dependentDialects = ["::tenon::plan::PlanDialect"];
+}
+
+#endif

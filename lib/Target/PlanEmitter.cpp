@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// PlanEmitter: plan files out and in, and the passes plan-emit and plan-verify.
+
+#include "tenon/Target/PlanEmitter.h"
+#include "tenon/Dialect/Plan/IR/PlanTranslation.h"
+#include "tenon/runtime/plan/PlanReader.h"
+#include "tenon/runtime/plan/PlanWriter.h"
+#include "tenon/runtime/plan/Verify.h"
+
+using namespace mlir;
+using namespace tenon;
+
+namespace tenon {
+#define GEN_PASS_DEF_PLANEMITPASS
+#define GEN_PASS_DEF_PLANVERIFYPASS
+#include "tenon/Target/Passes.h.inc"
+} // namespace tenon
+
+FailureOr<plan::Plan> tenon::verifiedPlan(ModuleOp module) {
+  FailureOr<plan::Plan> plan = plan::exportPlan(module);
+  if (failed(plan))
+    return failure();
+  if (Status status = plan::verifyAll(*plan); !status)
+    return module.emitError() << "the plan is not acceptable: " << status.message(), failure();
+  return plan;
+}
+
+LogicalResult tenon::emitPlan(ModuleOp module, StringRef path) {
+  FailureOr<plan::Plan> plan = verifiedPlan(module);
+  if (failed(plan))
+    return failure();
+  if (Status status = plan::writeFile(*plan, path.str()); !status)
+    return module.emitError() << status.message();
+  return success();
+}
+
+OwningOpRef<ModuleOp> tenon::importPlanFile(StringRef path, MLIRContext *context) {
+  Location loc = FileLineColLoc::get(context, path, 0, 0);
+  Expected<plan::Plan> plan = plan::readFile(path.str());
+  if (!plan) {
+    emitError(loc) << plan.status().message();
+    return {};
+  }
+  // The reader bounds counts and sizes, not indices; verify does, and the importer needs them in range.
+  if (Status status = plan::verifyAll(*plan); !status) {
+    emitError(loc) << "the plan is not acceptable: " << status.message();
+    return {};
+  }
+  context->loadDialect<plan::PlanDialect>();
+  OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(context));
+  plan::importPlan(*plan, *module);
+  return module;
+}
+
+namespace {
+struct PlanEmit : tenon::impl::PlanEmitPassBase<PlanEmit> {
+  using PlanEmitPassBase::PlanEmitPassBase;
+  void runOnOperation() override {
+    if (output.empty()) {
+      getOperation().emitError("plan-emit needs output=FILE");
+      return signalPassFailure();
+    }
+    if (failed(emitPlan(getOperation(), output)))
+      signalPassFailure();
+  }
+};
+
+struct PlanVerify : tenon::impl::PlanVerifyPassBase<PlanVerify> {
+  void runOnOperation() override {
+    if (failed(verifiedPlan(getOperation())))
+      signalPassFailure();
+  }
+};
+} // namespace
+
+std::unique_ptr<Pass> tenon::createPlanEmitPass(std::string path) {
+  PlanEmitPassOptions options;
+  options.output = std::move(path);
+  return createPlanEmitPass(options);
+}
