@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checked: 64-bit sums and products that remember whether one overflowed, for numbers that come from a
-// file. Reader and verifier share it.
+// Checked: 64-bit sums and products that remember whether one overflowed, for numbers that come
+// from a file. Reader and verifier share it.
 #pragma once
 
 #include "tenon/runtime/plan/Limits.h"

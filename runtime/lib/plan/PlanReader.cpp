@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// PlanReader: header, then the FlatBuffers verifier (memory safety), then unpacking with the checks that
-// it lacks: enum values, unions without value, counts, and what sharing inside the file would blow up to.
+// PlanReader: header, then the FlatBuffers verifier (memory safety), then unpacking with the checks
+// that it lacks: enum values, unions without value, counts, and what sharing inside the file would
+// blow up to.
 #include "tenon/runtime/plan/PlanReader.h"
 
 #include "Checked.h"
@@ -20,8 +21,8 @@ namespace {
 
 Status refuse(std::string message) { return Status(Code::Plan, std::move(message)); }
 
-/// Unpacks verified FlatBuffers. The first failure is kept and stops every loop; the values read after it
-/// are dropped with the plan.
+/// Unpacks verified FlatBuffers. The first failure is kept and stops every loop; the values read
+/// after it are dropped with the plan.
 class Unpacker {
 public:
   explicit Unpacker(size_t payloadBytes)
@@ -70,8 +71,8 @@ private:
   template <typename T>
   bool countFits(const T *from, size_t limit, size_t elementBytes, const char *what) {
     if (from->size() > limit) {
-      fail(std::string(what) + " has " + std::to_string(from->size()) + " elements, expected at most " +
-           std::to_string(limit));
+      fail(std::string(what) + " has " + std::to_string(from->size()) +
+           " elements, expected at most " + std::to_string(limit));
       return false;
     }
     return spend(from->size() * elementBytes);
@@ -99,8 +100,7 @@ private:
     }
   }
 
-  template <typename To, typename From>
-  void getEnum(From from, To &to, const char *what) {
+  template <typename To, typename From> void getEnum(From from, To &to, const char *what) {
     if (from > From::MAX)
       return fail(std::string("unknown ") + what + " " + std::to_string(int(from)) +
                   ", expected at most " + std::to_string(int(From::MAX)));
@@ -112,7 +112,8 @@ private:
     if (sizes.size() != strides.size())
       return fail(std::string(what) + " has " + std::to_string(sizes.size()) + " sizes and " +
                   std::to_string(strides.size()) + " strides");
-    if (!checked::reach(sizes, strides) || offset < -limits::elements || offset > limits::elements)
+    if (!checked::product(sizes) || !checked::reach(sizes, strides) || offset < -limits::elements ||
+        offset > limits::elements)
       fail(std::string(what) + " has an offset, size or stride that is negative or too large");
   }
 
@@ -312,8 +313,7 @@ private:
   void get(const fb::Wait &from, Wait &to) { to.event = from.event(); }
 
   /// Unpacks the alternative number `kind` (from 1) of the union into the same one of the variant.
-  template <size_t I = 0>
-  void getBody(size_t kind, const void *from, OpBody &to) {
+  template <size_t I = 0> void getBody(size_t kind, const void *from, OpBody &to) {
     if constexpr (I < std::variant_size_v<OpBody>) {
       if (kind != I + 1)
         return getBody<I + 1>(kind, from, to);
@@ -442,7 +442,8 @@ Expected<Plan> read(std::span<const std::byte> file) {
 }
 
 Expected<std::vector<std::byte>> readBytes(const std::string &path) {
-  std::unique_ptr<std::FILE, int (*)(std::FILE *)> file(std::fopen(path.c_str(), "rb"), std::fclose);
+  std::unique_ptr<std::FILE, int (*)(std::FILE *)> file(std::fopen(path.c_str(), "rb"),
+                                                        std::fclose);
   if (!file)
     return Status(Code::Usage, path + ": cannot open: " + std::strerror(errno));
   std::vector<std::byte> bytes;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// PlanWriter: struct by struct into FlatBuffers, children first. Equal strings and equal index lists are stored
-// once: most operands of a model share a handful of shapes.
+// PlanWriter: struct by struct into FlatBuffers, children first. Equal strings and equal index
+// lists are stored once: most operands of a model share a handful of shapes.
 #include "tenon/runtime/plan/PlanWriter.h"
 
 #include "Sha256.h"
@@ -21,10 +21,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "plan files are little-endian");
 
-template <typename To, typename From>
-To code(From value) {
-  return static_cast<To>(value);
-}
+template <typename To, typename From> To code(From value) { return static_cast<To>(value); }
 // The enums of the schema have the order of those in Plan.h: their last values coincide.
 static_assert(int(fb::DataType::MAX) == int(DataType::I1));
 static_assert(int(fb::RankValueKind::MAX) == int(RankValue::Kind::Length));
@@ -46,10 +43,8 @@ public:
   }
 
 private:
-  template <typename T>
-  using Ref = flatbuffers::Offset<T>;
-  template <typename T>
-  using Vector = Ref<flatbuffers::Vector<T>>;
+  template <typename T> using Ref = flatbuffers::Offset<T>;
+  template <typename T> using Vector = Ref<flatbuffers::Vector<T>>;
   using Text = Ref<flatbuffers::String>;
 
   flatbuffers::FlatBufferBuilder b{1 << 16};
@@ -71,8 +66,7 @@ private:
   Vector<int32_t> list(const std::vector<int32_t> &v) { return shared(ints, v); }
 
   /// Packs each element with `pack` into a vector of tables.
-  template <typename T>
-  auto tables(const std::vector<T> &values) {
+  template <typename T> auto tables(const std::vector<T> &values) {
     std::vector<decltype(pack(values[0]))> offsets;
     offsets.reserve(values.size());
     for (const T &value : values)
@@ -109,7 +103,8 @@ private:
   Ref<fb::View> pack(const View &view) {
     auto key = text(view.key);
     auto stored = list(view.storedShape), sizes = list(view.sizes), strides = list(view.strides);
-    return fb::CreateView(b, key, code<fb::DataType>(view.type), stored, view.offset, sizes, strides);
+    return fb::CreateView(b, key, code<fb::DataType>(view.type), stored, view.offset, sizes,
+                          strides);
   }
 
   Ref<fb::WeightPart> pack(const WeightPart &part) {
@@ -158,8 +153,8 @@ private:
     auto x = pack(op.x), out = pack(op.out);
     auto scale = tables(op.scale), bias = tables(op.bias);
     auto residual = tables(op.residual), sum = tables(op.sum);
-    return fb::CreateNorm(b, code<fb::NormKind>(op.kind), x, out, scale, bias, residual, sum, op.dims,
-                          op.eps);
+    return fb::CreateNorm(b, code<fb::NormKind>(op.kind), x, out, scale, bias, residual, sum,
+                          op.dims, op.eps);
   }
 
   Ref<fb::Rope> pack(const Rope &op) {
@@ -201,8 +196,8 @@ private:
   Ref<fb::Collective> pack(const Collective &op) {
     auto x = pack(op.x), out = pack(op.out);
     auto axes = list(op.axes);
-    return fb::CreateCollective(b, code<fb::CollectiveKind>(op.kind), code<fb::ReduceKind>(op.reduce),
-                                x, out, axes, text(op.cause));
+    return fb::CreateCollective(b, code<fb::CollectiveKind>(op.kind),
+                                code<fb::ReduceKind>(op.reduce), x, out, axes, text(op.cause));
   }
 
   Ref<fb::Record> pack(const Record &op) { return fb::CreateRecord(b, op.event); }
@@ -242,8 +237,8 @@ private:
   }
 };
 
-/// Bounds the file from above before building it: FlatBuffers aborts beyond 2 GiB instead of failing.
-/// Per op: its table and operands, all index lists new.
+/// Bounds the file from above before building it: FlatBuffers aborts beyond 2 GiB instead of
+/// failing. Per op: its table and operands, all index lists new.
 bool fits(const Plan &plan) {
   size_t bytes = plan.certificate.size() + plan.weights.size() * 256;
   for (const Weight &weight : plan.weights) {

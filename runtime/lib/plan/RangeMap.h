@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// RangeMap: half-open ranges of integers with a value each, where a new range replaces what it covers.
-// Assigning [0, 10) a and then [4, 6) b leaves a on [0, 4), b on [4, 6), a on [6, 10). n assignments take
-// O(n log n) in all.
+// RangeMap: half-open ranges of integers with a value each, where a new range replaces what it
+// covers. Assigning [0, 10) a and then [4, 6) b leaves a on [0, 4), b on [4, 6), a on [6, 10). n
+// assignments take O(n log n) in all.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,7 @@
 
 namespace tenon::plan {
 
-template <typename T>
-class RangeMap {
+template <typename T> class RangeMap {
 public:
   /// Sets [begin, end) to the value.
   void assign(int64_t begin, int64_t end, const T &value) {
@@ -24,16 +23,17 @@ public:
     ranges.emplace(begin, Range{end, value});
   }
 
-  /// Calls visit(begin, end, value) for the ranges that meet [begin, end), clipped to it, in ascending
-  /// order, until it returns false. Returns false when it did.
-  template <typename Visit>
-  bool visit(int64_t begin, int64_t end, Visit &&visit) const {
+  /// Calls visit(begin, end, value) for the ranges that meet [begin, end), clipped to it, in
+  /// ascending order, until it returns false. Returns false when it did.
+  template <typename Visit> bool visit(int64_t begin, int64_t end, Visit &&visit) const {
+    if (begin >= end)
+      return true;
     auto it = ranges.upper_bound(begin);
     if (it != ranges.begin() && std::prev(it)->second.end > begin)
       --it;
     for (; it != ranges.end() && it->first < end; ++it)
-      if (!visit(it->first < begin ? begin : it->first,
-                 it->second.end < end ? it->second.end : end, it->second.value))
+      if (!visit(it->first < begin ? begin : it->first, it->second.end < end ? it->second.end : end,
+                 it->second.value))
         return false;
     return true;
   }

@@ -46,7 +46,8 @@ Entry resolve(const Plan &plan, const Entry &entry, const std::vector<int64_t> &
     value = constant;
   };
   for (Op &op : result.ops) {
-    forEachOperand(op.body, [&](Operand &operand, bool, const char *, int) { fix(operand.offset); });
+    forEachOperand(op.body,
+                   [&](Operand &operand, bool, const char *, int) { fix(operand.offset); });
     forEachRankValue(op.body, fix);
   }
   return result;

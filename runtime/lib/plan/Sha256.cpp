@@ -63,7 +63,8 @@ std::array<std::byte, 32> sha256(std::span<const std::byte> data) {
   for (size_t i = 0; i < whole; i += 64)
     compress(state, data.data() + i);
 
-  // The tail: the rest, a 1 bit, zeros, and the length in bits; two blocks when the length does not fit.
+  // The tail: the rest, a 1 bit, zeros, and the length in bits; two blocks when the length does not
+  // fit.
   std::array<std::byte, 128> tail{};
   size_t rest = data.size() - whole;
   if (rest != 0)

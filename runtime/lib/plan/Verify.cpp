@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Verify: the plan as a whole, its entries, and what depends on a rank. Weights, single ops, order and
-// hazards have a file each (VerifyParts.h).
+// Verify: the plan as a whole, its entries, and what depends on a rank. Weights, single ops, order
+// and hazards have a file each (VerifyParts.h).
 #include "tenon/runtime/plan/Verify.h"
 
 #include "Checked.h"
@@ -25,7 +25,8 @@ std::string text(const std::vector<int64_t> &values) {
 Complaint checkAxes(const Plan &plan, const Axes &axes) {
   for (size_t i = 0; i < axes.size(); ++i) {
     if (axes[i] < 0 || size_t(axes[i]) >= plan.mesh.size())
-      return "names mesh axis " + std::to_string(axes[i]) + " of " + std::to_string(plan.mesh.size());
+      return "names mesh axis " + std::to_string(axes[i]) + " of " +
+             std::to_string(plan.mesh.size());
     if (std::find(axes.begin(), axes.begin() + i, axes[i]) != axes.begin() + i)
       return "names mesh axis " + plan.mesh[axes[i]].name + " twice";
   }
@@ -50,8 +51,8 @@ Complaint checkRankValue(const Plan &plan, const RankValue &value) {
 Complaint checkCut(const Plan &plan, const std::vector<int64_t> &sizes,
                    const std::vector<Axes> &dimAxes, std::vector<int64_t> &blocks) {
   if (dimAxes.size() != sizes.size())
-    return "has axes for " + std::to_string(dimAxes.size()) + " of " + std::to_string(sizes.size()) +
-           " dimensions";
+    return "has axes for " + std::to_string(dimAxes.size()) + " of " +
+           std::to_string(sizes.size()) + " dimensions";
   Axes all;
   for (size_t d = 0; d < sizes.size(); ++d) {
     all.insert(all.end(), dimAxes[d].begin(), dimAxes[d].end());
@@ -84,8 +85,7 @@ namespace {
 
 Status refuse(const std::string &message) { return Status(Code::Plan, message); }
 
-template <typename T>
-Complaint checkNames(const std::vector<T> &named, const char *what) {
+template <typename T> Complaint checkNames(const std::vector<T> &named, const char *what) {
   std::set<std::string> seen;
   for (const T &item : named) {
     if (item.name.empty())
@@ -162,8 +162,9 @@ Complaint EntryVerifier::checkBuffer(const Buffer &buffer) const {
              std::to_string(plan.weights.size());
     const Weight &weight = plan.weights[buffer.weight];
     if (buffer.type != weight.type || buffer.elements != weight.elements)
-      return "holds " + std::to_string(buffer.elements) + " " + name(buffer.type) + ", its weight '" +
-             weight.name + "' " + std::to_string(weight.elements) + " " + name(weight.type);
+      return "holds " + std::to_string(buffer.elements) + " " + name(buffer.type) +
+             ", its weight '" + weight.name + "' " + std::to_string(weight.elements) + " " +
+             name(weight.type);
     return "";
   }
   if (buffer.weight != -1)
@@ -297,7 +298,8 @@ Complaint EntryVerifier::checkValues(const Op &op, const std::vector<int64_t> &c
     int64_t v = evaluate(value, plan.mesh, coordinates);
     if (v >= 0 && v <= high)
       return "";
-    return std::string(what) + " is " + std::to_string(v) + ", expected 0 to " + std::to_string(high);
+    return std::string(what) + " is " + std::to_string(v) + ", expected 0 to " +
+           std::to_string(high);
   };
   Complaint c;
   if (const auto *gather = std::get_if<GatherRows>(&op.body)) {

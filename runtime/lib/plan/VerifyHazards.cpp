@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hazards: is every element defined before it is read, are conflicting accesses of a buffer ordered, and are
-// the lives of buffers that share arena bytes apart. One pass over the accesses in list order, then one
-// sweep over the buffers; both lean on the list being a linear extension of happens-before.
+// Hazards: is every element defined before it is read, are conflicting accesses of a buffer
+// ordered, and are the lives of buffers that share arena bytes apart. One pass over the accesses in
+// list order, then one sweep over the buffers; both lean on the list being a linear extension of
+// happens-before.
 #include "RangeMap.h"
 #include "VerifyParts.h"
 
@@ -26,14 +27,15 @@ struct Defined {
   }
 };
 
-/// The last access per range on one stream. Later positions replace earlier ones: on one stream they
-/// imply them.
+/// The last access per range on one stream. Later positions replace earlier ones: on one stream
+/// they imply them.
 struct Track {
   RangeMap<int32_t> ops;
   int32_t latest = -1;
 };
 
-/// When a buffer is in use: the last position on each stream, and what is complete before any access.
+/// When a buffer is in use: the last position on each stream, and what is complete before any
+/// access.
 struct Life {
   int32_t firstOp = INT_MAX, lastOp = -1;
   int32_t last[2] = {-1, -1};
@@ -150,16 +152,15 @@ private:
     return "";
   }
 
-  /// Places buffers in the arena in order of first use, each over those that had its bytes before. Where
-  /// every buffer ends before the next on its bytes begins, all that share bytes are apart.
+  /// Places buffers in the arena in order of first use, each over those that had its bytes before.
+  /// Where every buffer ends before the next on its bytes begins, all that share bytes are apart.
   Complaint sweepArena() const {
     std::vector<int32_t> byFirstUse;
     for (size_t i = 0; i < lives.size(); ++i)
       if (lives[i].used() && entry.buffers[i].elements > 0)
         byFirstUse.push_back(int32_t(i));
-    std::stable_sort(byFirstUse.begin(), byFirstUse.end(), [this](int32_t a, int32_t b) {
-      return lives[a].firstOp < lives[b].firstOp;
-    });
+    std::stable_sort(byFirstUse.begin(), byFirstUse.end(),
+                     [this](int32_t a, int32_t b) { return lives[a].firstOp < lives[b].firstOp; });
     RangeMap<int32_t> owner;
     for (int32_t i : byFirstUse) {
       const Buffer &buffer = entry.buffers[i];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ops one by one: ranks, sizes, element types, labels, expressions, groups. The rules are those stated
-// at the structs in Plan.h.
+// Ops one by one: ranks, sizes, element types, labels, expressions, groups. The rules are those
+// stated at the structs in Plan.h.
 #include "Checked.h"
 #include "VerifyParts.h"
 #include "tenon/runtime/plan/Access.h"
@@ -62,7 +62,8 @@ struct Checker {
   Complaint atMostOne(const char *role, const std::vector<Operand> &operands) const {
     if (operands.size() <= 1)
       return "";
-    return std::string(role) + " is given " + number(operands.size()) + " times, expected at most 1";
+    return std::string(role) + " is given " + number(operands.size()) +
+           " times, expected at most 1";
   }
   Complaint dimension(int32_t dim, const Operand &operand) const {
     if (dim >= 0 && size_t(dim) < operand.sizes.size())
@@ -82,8 +83,8 @@ struct Checker {
     if (operand.buffer < 0 || size_t(operand.buffer) >= entry.buffers.size())
       return "names buffer " + number(operand.buffer) + " of " + number(entry.buffers.size());
     if (operand.sizes.size() != operand.strides.size())
-      return "has " + number(operand.sizes.size()) + " sizes and " + number(operand.strides.size()) +
-             " strides";
+      return "has " + number(operand.sizes.size()) + " sizes and " +
+             number(operand.strides.size()) + " strides";
     if (operand.sizes.size() > limits::dimensions)
       return "has " + number(operand.sizes.size()) + " dimensions, expected at most " +
              number(limits::dimensions);
@@ -96,7 +97,7 @@ struct Checker {
       return "";
     if (entry.buffers[operand.buffer].kind == Buffer::Kind::Weight)
       return "writes a weight (buffer " + number(operand.buffer) + ")";
-  if (!hasDistinctElements(operand.sizes, operand.strides))
+    if (!hasDistinctElements(operand.sizes, operand.strides))
       return "writes an element twice: sizes " + text(operand.sizes) + ", strides " +
              text(operand.strides);
     return "";
@@ -151,7 +152,8 @@ Complaint Checker::check(const MatMul &op) const {
     if (uses == 1)
       return quoted + "stands in one operand only, expected two or three of a, b, c";
     int64_t size = -1;
-    for (auto [index, operand] : {std::pair(a[label], &op.a), {b[label], &op.b}, {c[label], &op.c}}) {
+    for (auto [index, operand] :
+         {std::pair(a[label], &op.a), {b[label], &op.b}, {c[label], &op.c}}) {
       if (index < 0)
         continue;
       if (size >= 0 && operand->sizes[index] != size)
@@ -181,12 +183,13 @@ Complaint Checker::check(const Attention &op) const {
     return e;
   int64_t b = op.q.sizes[0], s = op.q.sizes[1], g = op.q.sizes[2], r = op.q.sizes[3],
           d = op.q.sizes[4], t = op.k.sizes[1], width = op.v.sizes[3];
-  if (Complaint e = first(
-          {sameSizes("k", op.k, {b, t, g, d}), sameSizes("v", op.v, {b, t, g, width}),
-           sameSizes("out", op.out, {b, s, g, r, width}), floating("q", op.q),
-           hasType("k", op.k, type(op.q)), hasType("v", op.v, type(op.q)), floating("out", op.out),
-           atMostOne("mask", op.mask), atMostOne("bias", op.bias),
-           allSameSizes("mask", op.mask, {b, s, t}), allSameSizes("bias", op.bias, {b, g, r, s, t})});
+  if (Complaint e =
+          first({sameSizes("k", op.k, {b, t, g, d}), sameSizes("v", op.v, {b, t, g, width}),
+                 sameSizes("out", op.out, {b, s, g, r, width}), floating("q", op.q),
+                 hasType("k", op.k, type(op.q)), hasType("v", op.v, type(op.q)),
+                 floating("out", op.out), atMostOne("mask", op.mask), atMostOne("bias", op.bias),
+                 allSameSizes("mask", op.mask, {b, s, t}),
+                 allSameSizes("bias", op.bias, {b, g, r, s, t})});
       !e.empty())
     return e;
   for (const Operand &mask : op.mask)
@@ -220,17 +223,19 @@ Complaint Checker::check(const Take &op) const {
 }
 
 Complaint Checker::check(const Norm &op) const {
-  if (Complaint e = first(
-          {floating("x", op.x), floating("out", op.out), sameSizes("out", op.out, op.x.sizes),
-           atMostOne("scale", op.scale), atMostOne("bias", op.bias),
-           atMostOne("residual", op.residual), atMostOne("sum", op.sum),
-           allSameSizes("scale", op.scale, op.x.sizes), allSameSizes("bias", op.bias, op.x.sizes),
-           allSameSizes("residual", op.residual, op.x.sizes),
-           allSameSizes("sum", op.sum, op.x.sizes)});
+  if (Complaint e = first({floating("x", op.x), floating("out", op.out),
+                           sameSizes("out", op.out, op.x.sizes), atMostOne("scale", op.scale),
+                           atMostOne("bias", op.bias), atMostOne("residual", op.residual),
+                           atMostOne("sum", op.sum), allSameSizes("scale", op.scale, op.x.sizes),
+                           allSameSizes("bias", op.bias, op.x.sizes),
+                           allSameSizes("residual", op.residual, op.x.sizes),
+                           allSameSizes("sum", op.sum, op.x.sizes)});
       !e.empty())
     return e;
-  for (const auto &[role, list] : {std::pair("scale", &op.scale), {"bias", &op.bias},
-                                   {"residual", &op.residual}, {"sum", &op.sum}})
+  for (const auto &[role, list] : {std::pair("scale", &op.scale),
+                                   {"bias", &op.bias},
+                                   {"residual", &op.residual},
+                                   {"sum", &op.sum}})
     for (const Operand &operand : *list)
       if (Complaint e = floating(role, operand); !e.empty())
         return e;
@@ -246,11 +251,12 @@ Complaint Checker::check(const Norm &op) const {
 Complaint Checker::check(const Rope &op) const {
   if (op.x.sizes.size() < 3)
     return "x has " + number(op.x.sizes.size()) + " dimensions, expected at least 3";
-  if (Complaint e = first({floating("x", op.x), floating("out", op.out),
-                           sameSizes("out", op.out, op.x.sizes), integer("positions", op.positions),
-                           sameSizes("positions", op.positions, {op.x.sizes[0], op.x.sizes[1]}),
-                           hasType("cos", op.cos, DataType::F32), hasType("sin", op.sin, DataType::F32),
-                           hasRank("cos", op.cos, 2), sameSizes("sin", op.sin, op.cos.sizes)});
+  if (Complaint e =
+          first({floating("x", op.x), floating("out", op.out), sameSizes("out", op.out, op.x.sizes),
+                 integer("positions", op.positions),
+                 sameSizes("positions", op.positions, {op.x.sizes[0], op.x.sizes[1]}),
+                 hasType("cos", op.cos, DataType::F32), hasType("sin", op.sin, DataType::F32),
+                 hasRank("cos", op.cos, 2), sameSizes("sin", op.sin, op.cos.sizes)});
       !e.empty())
     return e;
   if (op.cos.sizes[1] > op.x.sizes.back() / 2)
@@ -298,7 +304,8 @@ bool isInt64(double value) {
 
 Complaint Checker::check(const Elementwise &op) const {
   if (op.inputs.empty() || op.inputs.size() > limits::exprInputs)
-    return "has " + number(op.inputs.size()) + " inputs, expected 1 to " + number(limits::exprInputs);
+    return "has " + number(op.inputs.size()) + " inputs, expected 1 to " +
+           number(limits::exprInputs);
   bool integers = false, floats = false;
   for (const Operand &input : op.inputs) {
     if (Complaint e = sameSizes("input", input, op.out.sizes); !e.empty())
@@ -385,7 +392,8 @@ Complaint Checker::check(const Fill &op) const {
 Complaint Checker::check(const Collective &op) const {
   if (op.axes.empty())
     return "names no axes";
-  if (Complaint e = first({checkAxes(plan, op.axes), hasType("out", op.out, type(op.x))}); !e.empty())
+  if (Complaint e = first({checkAxes(plan, op.axes), hasType("out", op.out, type(op.x))});
+      !e.empty())
     return e;
   int64_t group = 1;
   for (int64_t size : axisSizes(plan, op.axes))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Order: walks the list once and keeps, per stream, how much of each stream is known to be complete. A
-// record stores that knowledge, a wait merges it. Because a wait follows its record in the list, the
-// list is a linear extension of happens-before; the other checks build on that.
+// Order: walks the list once and keeps, per stream, how much of each stream is known to be
+// complete. A record stores that knowledge, a wait merges it. Because a wait follows its record in
+// the list, the list is a linear extension of happens-before; the other checks build on that.
 #include "VerifyParts.h"
 #include "tenon/runtime/plan/Access.h"
 #include "tenon/runtime/plan/Limits.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The parts of Verify, one file each. A Complaint is the text of what is wrong, empty when nothing is; the
-// caller puts the place in front.
+// The parts of Verify, one file each. A Complaint is the text of what is wrong, empty when nothing
+// is; the caller puts the place in front.
 #pragma once
 
 #include "tenon/runtime/plan/Plan.h"
@@ -43,13 +43,14 @@ struct RangeAccess {
   int32_t buffer = 0;
   bool write = false;
   int64_t first = 0, last = -1;
-  /// The part that a write surely defines or a read needs; differs from the above for `fill` with `from`.
+  /// The part that a write surely defines or a read needs; differs from the above for `fill` with
+  /// `from`.
   int64_t definedFirst = 0, definedLast = -1;
   int64_t elements = 0; ///< Distinct elements of that part; 0 for a read when unknown.
 };
 
-/// VerifyOrder.cpp: streams and events of an entry, as vector clocks. A position on stream 0 counts from 1: 0 is
-/// the start of the entry.
+/// VerifyOrder.cpp: streams and events of an entry, as vector clocks. A position on stream 0 counts
+/// from 1: 0 is the start of the entry.
 class Order {
 public:
   /// Checks events, begin and end of streams, and the order of collectives.
@@ -74,8 +75,8 @@ private:
   Clock last;
 };
 
-/// VerifyHazards.cpp: definedness, order of conflicting accesses, lifetimes in the arena. `accesses` are
-/// in list order, reads of an op before its writes.
+/// VerifyHazards.cpp: definedness, order of conflicting accesses, lifetimes in the arena.
+/// `accesses` are in list order, reads of an op before its writes.
 Complaint checkHazards(const Entry &entry, const Order &order,
                        const std::vector<RangeAccess> &accesses);
 

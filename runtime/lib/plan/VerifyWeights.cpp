@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weights: what the loader will read and where it will put it, for all ranks at once (blocks have the same
-// size everywhere).
+// Weights: what the loader will read and where it will put it, for all ranks at once (blocks have
+// the same size everywhere).
 #include "Checked.h"
 #include "VerifyParts.h"
 
@@ -25,8 +25,8 @@ struct Region {
   }
 };
 
-/// Splits off the dimension of the given stride: a region without it has size 1 there. Returns false when
-/// the rest leaves its cell of `stride` elements.
+/// Splits off the dimension of the given stride: a region without it has size 1 there. Returns
+/// false when the rest leaves its cell of `stride` elements.
 bool splitOuter(Region &region, int64_t stride, int64_t &begin, int64_t &end) {
   int64_t size = 1;
   if (!region.dims.empty() && region.dims.front().stride == stride) {
@@ -39,9 +39,9 @@ bool splitOuter(Region &region, int64_t stride, int64_t &begin, int64_t &end) {
   return region.offset + region.reach() < stride;
 }
 
-/// True when the regions are seen to share no element: their spans are apart, or, on the grid of the
-/// larger outer stride, their cells are apart or the contents of a cell are. Rows of q, k, v merged to
-/// [in, q + k + v] have the same outer stride and different columns.
+/// True when the regions are seen to share no element: their spans are apart, or, on the grid of
+/// the larger outer stride, their cells are apart or the contents of a cell are. Rows of q, k, v
+/// merged to [in, q + k + v] have the same outer stride and different columns.
 bool areDisjoint(Region a, Region b) {
   while (true) {
     if (a.offset + a.reach() < b.offset || b.offset + b.reach() < a.offset)
@@ -74,10 +74,10 @@ Complaint checkView(const View &view) {
   auto reach = checked::reach(view.sizes, view.strides);
   if (!stored || !count || !reach)
     return "has a size or stride that is negative or too large";
-  if (view.offset < 0 || view.offset > *stored ||
-      (*count > 0 && view.offset + *reach >= *stored))
-    return "view at " + std::to_string(view.offset) + " of sizes " + text(view.sizes) + ", strides " +
-           text(view.strides) + " leaves the stored tensor " + text(view.storedShape);
+  if (view.offset < 0 || view.offset > *stored || (*count > 0 && view.offset + *reach >= *stored))
+    return "view at " + std::to_string(view.offset) + " of sizes " + text(view.sizes) +
+           ", strides " + text(view.strides) + " leaves the stored tensor " +
+           text(view.storedShape);
   return "";
 }
 
@@ -102,7 +102,8 @@ Complaint checkWeight(const Plan &plan, const Weight &weight) {
     if (Complaint c = checkView(part.view); !c.empty())
       return place + c;
     if (part.view.type != weight.type && !(isFloat(part.view.type) && isFloat(weight.type)))
-      return place + "is stored as " + name(part.view.type) + ", cannot become " + name(weight.type);
+      return place + "is stored as " + name(part.view.type) + ", cannot become " +
+             name(weight.type);
     std::vector<int64_t> blocks;
     if (Complaint c = checkCut(plan, part.view.sizes, part.dimAxes, blocks); !c.empty())
       return place + c;

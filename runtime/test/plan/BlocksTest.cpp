@@ -12,7 +12,8 @@ using namespace tenon::plan;
 
 namespace {
 
-/// The twin: pads a list of elements to p equal pieces (-1 is padding) and keeps piece c, level by level.
+/// The twin: pads a list of elements to p equal pieces (-1 is padding) and keeps piece c, level by
+/// level.
 std::vector<int64_t> cut(int64_t n, const std::vector<int64_t> &sizes,
                          const std::vector<int64_t> &coordinates) {
   std::vector<int64_t> held(n);
@@ -89,7 +90,7 @@ TEST(Blocks, NoAxesIsTheWhole) {
 }
 
 TEST(Blocks, AgreesWithCuttingLists) {
-  const std::vector<List> meshes = {{},     {1},    {2},    {3},       {5},      {2, 2},   {2, 3},
+  const std::vector<List> meshes = {{},     {1},    {2},    {3},       {5},       {2, 2},   {2, 3},
                                     {3, 2}, {4, 2}, {1, 4}, {2, 2, 2}, {3, 1, 2}, {2, 3, 2}};
   for (const List &sizes : meshes)
     for (int64_t n = 0; n <= 40; ++n)

@@ -13,8 +13,8 @@
 
 namespace tenon::plan {
 
-/// One operand of an op and how it is used. `role` names the operand's field, e.g. "bias", and `index`
-/// tells the inputs of an elementwise op apart (0 elsewhere). Points into the op.
+/// One operand of an op and how it is used. `role` names the operand's field, e.g. "bias", and
+/// `index` tells the inputs of an elementwise op apart (0 elsewhere). Points into the op.
 struct Access {
   const Operand *operand = nullptr;
   bool write = false;
@@ -22,40 +22,38 @@ struct Access {
   int index = 0;
 };
 
-/// Returns every operand of the op, reads before writes, in the order of the struct's fields. Records
-/// and waits have none.
+/// Returns every operand of the op, reads before writes, in the order of the struct's fields.
+/// Records and waits have none.
 std::vector<Access> accesses(const Op &op);
 
 /// Returns the op's name in plans, reports and messages: "matmul", "all_reduce", "record", ...
 const char *opName(const Op &op);
 
-/// Smallest and largest element of the buffer that an operand touches. `empty` when a size is 0: then
-/// it touches nothing, and `first` and `last` mean nothing.
+/// Smallest and largest element of the buffer that an operand touches. `empty` when a size is 0:
+/// then it touches nothing, and `first` and `last` mean nothing.
 struct Span {
   int64_t first = 0;
   int64_t last = 0;
   bool empty = false;
 };
 
-/// Returns the span of a resolved operand (constant offset): offset 4, sizes [2,3], strides [8,1] touches
-/// 4..14. Needs numbers that do not overflow, which `verify` has checked.
+/// Returns the span of a resolved operand (constant offset): offset 4, sizes [2,3], strides [8,1]
+/// touches 4..14. Needs numbers that do not overflow, which `verify` has checked.
 Span span(const Operand &operand);
 
 /// Number of elements of the region: the product of the sizes.
 int64_t elements(const Operand &operand);
 
-/// True when the region is dense and row-major: strides of dimensions larger than 1 are the products of
-/// the sizes behind them. Empty regions are contiguous.
+/// True when the region is dense and row-major: strides of dimensions larger than 1 are the
+/// products of the sizes behind them. Empty regions are contiguous.
 bool isContiguous(const Operand &operand);
 
-/// Calls `visit(operand, write, role, index)` for each operand of the op, reads first. `Body` may be a
-/// const or a mutable OpBody.
-template <typename Body, typename Visit>
-void forEachOperand(Body &body, Visit &&visit);
+/// Calls `visit(operand, write, role, index)` for each operand of the op, reads first. `Body` may
+/// be a const or a mutable OpBody.
+template <typename Body, typename Visit> void forEachOperand(Body &body, Visit &&visit);
 
 /// Calls `visit(value)` for each RankValue of the body outside its operands' offsets.
-template <typename Body, typename Visit>
-void forEachRankValue(Body &body, Visit &&visit);
+template <typename Body, typename Visit> void forEachRankValue(Body &body, Visit &&visit);
 
 //===--------------------------------------------------------------------------------------------===//
 // Below: the declaration of every op's operands.
@@ -69,8 +67,7 @@ void visitList(List &list, bool write, const char *role, Visit &visit) {
 }
 } // namespace detail
 
-template <typename Body, typename Visit>
-void forEachOperand(Body &body, Visit &&visit) {
+template <typename Body, typename Visit> void forEachOperand(Body &body, Visit &&visit) {
   std::visit(
       [&visit](auto &op) {
         using T = std::remove_const_t<std::remove_reference_t<decltype(op)>>;
@@ -122,8 +119,7 @@ void forEachOperand(Body &body, Visit &&visit) {
       body);
 }
 
-template <typename Body, typename Visit>
-void forEachRankValue(Body &body, Visit &&visit) {
+template <typename Body, typename Visit> void forEachRankValue(Body &body, Visit &&visit) {
   std::visit(
       [&visit](auto &op) {
         using T = std::remove_const_t<std::remove_reference_t<decltype(op)>>;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Limits: the largest counts and numbers that a plan may hold. The reader refuses what lies beyond them, so
-// that a damaged or hostile file cannot make it allocate without bound; Verify repeats the checks on
-// plans that never were a file. Generous: a 96-layer model has about 4000 ops and 500 weights.
+// Limits: the largest counts and numbers that a plan may hold. The reader refuses what lies beyond
+// them, so that a damaged or hostile file cannot make it allocate without bound; Verify repeats the
+// checks on plans that never were a file. Generous: a 96-layer model has about 4000 ops and 500
+// weights.
 #pragma once
 
 #include <cstddef>
@@ -29,14 +30,14 @@ inline constexpr int32_t streams = 2;
 inline constexpr size_t stringBytes = 1 << 16;
 inline constexpr size_t certificateBytes = 1 << 20;
 
-/// Operators of an elementwise expression that are not Input or Constant, and its inputs and terms. A
-/// program of 16 operators with three operands each has at most 33 leaves.
+/// Operators of an elementwise expression that are not Input or Constant, and its inputs and terms.
+/// A program of 16 operators with three operands each has at most 33 leaves.
 inline constexpr size_t exprOperators = 16;
 inline constexpr size_t exprInputs = 33;
 inline constexpr size_t exprTerms = exprOperators + exprInputs;
 
-/// Elements of a buffer, a weight or a stored tensor, and bytes of an arena. 2^46 elements times the
-/// largest group, or times eight bytes and a few additions, stay below 2^63.
+/// Elements of a buffer, a weight or a stored tensor, and bytes of an arena. 2^46 elements times
+/// the largest group, or times eight bytes and a few additions, stay below 2^63.
 inline constexpr int64_t elements = int64_t(1) << 46;
 inline constexpr int64_t arenaBytes = int64_t(1) << 50;
 

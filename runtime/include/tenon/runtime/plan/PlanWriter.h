@@ -4,7 +4,8 @@
 //   0  magic "TENONPLN"       8  format number, u32       12  zero, u32
 //   16 payload bytes, u64     24 SHA-256 of the payload   56  zeros
 //
-// Numbers are little-endian. The same plan gives the same bytes. Does not judge the plan: `verify` does.
+// Numbers are little-endian. The same plan gives the same bytes. Does not judge the plan: `verify`
+// does.
 #pragma once
 
 #include "tenon/runtime/Status.h"
@@ -25,8 +26,8 @@ inline constexpr size_t headerBytes = 64;
 /// Returns the file's bytes. Fails with Code::Plan when the plan is too large for a file (1 GiB).
 Expected<std::vector<std::byte>> write(const Plan &plan);
 
-/// Writes the file under a temporary name beside `path` and renames it, so that no partial file is ever
-/// seen. Fails with Code::Usage when the file system refuses.
+/// Writes the file under a temporary name beside `path` and renames it, so that no partial file is
+/// ever seen. Fails with Code::Usage when the file system refuses.
 Status writeFile(const Plan &plan, const std::string &path);
 
 /// Returns the 64 hex digits of the SHA-256 that a file's header states: the plan's identity, which
