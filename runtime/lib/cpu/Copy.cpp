@@ -106,10 +106,10 @@ void transposeTile(const std::byte *from, int64_t fromRow, std::byte *to, int64_
     for (int64_t c0 = 0; c0 < columns; c0 += kTile) {
       int64_t height = std::min(rows - r0, kTile), width = std::min(columns - c0, kTile);
       for (int64_t r = 0; r < height; ++r)
-        for (int64_t c = 0; c < width; ++c)
-          local[c][r] = src[(r0 + r) * fromRow + c0 + c];
+        std::memcpy(local[r], src + (r0 + r) * fromRow + c0, size_t(width) * sizeof(T));
       for (int64_t c = 0; c < width; ++c)
-        std::memcpy(dst + (c0 + c) * toColumn + r0, local[c], size_t(height) * sizeof(T));
+        for (int64_t r = 0; r < height; ++r)
+          dst[(c0 + c) * toColumn + r0 + r] = local[r][c];
     }
 }
 

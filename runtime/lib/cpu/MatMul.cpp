@@ -135,10 +135,10 @@ private:
     return Status();
   }
 
-  // oneDNN needs two to three times as long as the memory does when a few rows meet the transposed weights of a
+  // oneDNN needs up to three times as long as the memory does when a few rows meet the transposed weights of a
   // linear layer, and this is where decoding spends its time.
   bool suitsFewRows() const {
-    constexpr int64_t kFewRows = 8;
+    constexpr int64_t kFewRows = 4;
     return regions_[A].type == plan::DataType::F32 && rows_.sizes[0] <= kFewRows &&
            batch_.sizes[0] == 1 && sums_.iterations() == 1 && sum_.sizes[0] > 0 &&
            (sum_.sizes[0] == 1 ||
@@ -146,9 +146,9 @@ private:
              columns_.strides[0][right()] >= sum_.sizes[0]));
   }
 
-  void multiplyFewRows(const std::byte *left_, const std::byte *right_, float *product) const {
-    const float *x = reinterpret_cast<const float *>(left_);
-    const float *w = reinterpret_cast<const float *>(right_);
+  void multiplyFewRows(const std::byte *rows, const std::byte *columns, float *product) const {
+    const float *x = reinterpret_cast<const float *>(rows);
+    const float *w = reinterpret_cast<const float *>(columns);
     const int64_t m = rows_.sizes[0], n = columns_.sizes[0], k = sum_.sizes[0];
     const int64_t ldx = rows_.strides[0][left()], ldw = columns_.strides[0][right()];
     const int64_t ldo = tileInScratch_ ? n : rows_.strides[0][C];

@@ -126,7 +126,10 @@ LoopNest nestOf(std::span<const Region *const> regions, int64_t first, int64_t l
 }
 
 NestCursor::NestCursor(const LoopNest &nest, int64_t start) : nest_(nest) {
+  // A loop of length 0 has no iteration to stand on; the caller makes no step.
   for (int64_t d = nest.depth(); d-- > 0;) {
+    if (nest.sizes[d] == 0)
+      return;
     index_[d] = start % nest.sizes[d];
     start /= nest.sizes[d];
     for (int j = 0; j < nest.operands; ++j)

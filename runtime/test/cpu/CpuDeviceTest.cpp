@@ -2,6 +2,7 @@
 // What is peculiar to the CPU device: instruction sets, accuracy of its own mathematics, workspace,
 // collectives through a communicator.
 #include "Conformance.h"
+#include "MatMulPrimitive.h"
 
 #include <cmath>
 #include <cstring>
@@ -101,6 +102,26 @@ TEST_P(CpuMathTest, silu) {
 
 INSTANTIATE_TEST_SUITE_P(Devices, CpuMathTest, testing::ValuesIn(deviceKinds()),
                          [](const auto &info) { return info.param.name; });
+
+TEST(CpuDevice, equalShapesShareOnePrimitive) {
+  cpu::MatMulPrimitives primitives(cpu::Isa::Avx512, 1);
+  cpu::MatMulShape shape;
+  shape.m = 8, shape.n = 16, shape.k = 32;
+  shape.aStrides = {0, 32, 1};
+  shape.bStrides = {0, 16, 1};
+  shape.cStrides = {0, 16, 1};
+  auto first = primitives.get(shape);
+  ASSERT_TRUE(first);
+  for (int layer = 1; layer < 96; ++layer) {
+    auto again = primitives.get(shape);
+    ASSERT_TRUE(again);
+    EXPECT_EQ(*again, *first);
+  }
+  EXPECT_EQ(primitives.created(), 1);
+  shape.bStrides = {0, 1, 32};
+  ASSERT_TRUE(primitives.get(shape));
+  EXPECT_EQ(primitives.created(), 2);
+}
 
 TEST(CpuDevice, bookkeepsSharedWorkspaceOnce) {
   auto device = makeCpuDevice({});

@@ -7,9 +7,6 @@
 namespace tenon::runtime::cpu::TENON_ISA {
 namespace {
 
-inline float maxOne(float a, float b) { return (a > b) | (a != a) ? a : b; }
-inline float minOne(float a, float b) { return (a < b) | (a != a) ? a : b; }
-
 inline float sumRow(const float *x, int64_t n) {
   Lanes a = splat(0), b = a, c = a, d = a;
   int64_t i = 0;
@@ -50,26 +47,22 @@ inline float squareRow(const float *x, float mean, int64_t n) {
   return sum;
 }
 
-template <typename F, typename G>
-inline float extremeOf(const float *x, int64_t n, float identity, F f, G one) {
+template <typename F>
+inline float extremeOf(const float *x, int64_t n, float identity, F f) {
   Lanes a = splat(identity), b = a;
   int64_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
-    a = f(a, loadLanes(x + i));
-    b = f(b, loadLanes(x + i + kLanes));
+    a = combine(a, loadLanes(x + i), f);
+    b = combine(b, loadLanes(x + i + kLanes), f);
   }
-  float lanes[kLanes];
-  storeLanes(lanes, f(a, b));
-  float best = lanes[0];
-  for (int lane = 1; lane < kLanes; ++lane)
-    best = one(best, lanes[lane]);
+  float best = foldLanes(combine(a, b, f), f);
   for (; i < n; ++i)
-    best = one(best, x[i]);
+    best = f(best, x[i]);
   return best;
 }
 
 inline float maxRow(const float *x, int64_t n) {
-  return extremeOf(x, n, -__builtin_inff(), maxLanes, maxOne);
+  return extremeOf(x, n, -__builtin_inff(), Larger{});
 }
 
 } // namespace
@@ -81,7 +74,7 @@ float reduceRow(plan::ReduceKind kind, const float *x, int64_t n) {
   case plan::ReduceKind::Max:
     return maxRow(x, n);
   case plan::ReduceKind::Min:
-    return extremeOf(x, n, __builtin_inff(), minLanes, minOne);
+    return extremeOf(x, n, __builtin_inff(), Smaller{});
   }
   __builtin_unreachable();
 }
@@ -96,12 +89,12 @@ void accumulateRow(plan::ReduceKind kind, float *acc, const float *x, int64_t n)
   case plan::ReduceKind::Max:
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; ++i)
-      acc[i] = maxOne(acc[i], x[i]);
+      acc[i] = Larger{}(acc[i], x[i]);
     return;
   case plan::ReduceKind::Min:
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; ++i)
-      acc[i] = minOne(acc[i], x[i]);
+      acc[i] = Smaller{}(acc[i], x[i]);
     return;
   }
 }

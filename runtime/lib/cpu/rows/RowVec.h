@@ -60,26 +60,54 @@ static inline Lanes addProduct(Lanes sum, const Lanes &a, const Lanes &b) {
     sum.part[i] += a.part[i] * b.part[i];
   return sum;
 }
-/// The larger or the smaller lane by lane; NaN wins.
-static inline Lanes maxLanes(Lanes a, const Lanes &b) {
+/// The larger or the smaller of two vectors or floats; NaN wins.
+struct Larger {
+  template <typename T>
+  T operator()(T a, T b) const {
+    return ((a > b) | (a != a)) ? a : b;
+  }
+};
+struct Smaller {
+  template <typename T>
+  T operator()(T a, T b) const {
+    return ((a < b) | (a != a)) ? a : b;
+  }
+};
+struct Plus {
+  template <typename T>
+  T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+
+template <typename F>
+static inline Lanes combine(Lanes a, const Lanes &b, F f) {
   for (int i = 0; i < kParts; ++i)
-    a.part[i] = ((a.part[i] > b.part[i]) | (a.part[i] != a.part[i])) ? a.part[i] : b.part[i];
-  return a;
-}
-static inline Lanes minLanes(Lanes a, const Lanes &b) {
-  for (int i = 0; i < kParts; ++i)
-    a.part[i] = ((a.part[i] < b.part[i]) | (a.part[i] != a.part[i])) ? a.part[i] : b.part[i];
+    a.part[i] = f(a.part[i], b.part[i]);
   return a;
 }
 
-/// Adds the lanes pairwise: lane i to lane i + 8, then + 4, + 2, + 1.
-static inline float sumLanes(const Lanes &v) {
-  float lanes[kLanes];
-  storeLanes(lanes, v);
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i)
-      lanes[i] += lanes[i + width];
-  return lanes[0];
+typedef float Vec4 __attribute__((vector_size(16)));
+
+/// Combines the lanes pairwise: lane i with lane i + 8, then + 4, + 2, + 1.
+template <typename F>
+static inline float foldLanes(const Lanes &v, F f) {
+#if defined(__AVX512F__)
+  auto low = __builtin_shufflevector(v.part[0], v.part[0], 0, 1, 2, 3, 4, 5, 6, 7);
+  auto high = __builtin_shufflevector(v.part[0], v.part[0], 8, 9, 10, 11, 12, 13, 14, 15);
+  auto eight = f(low, high);
+#elif defined(__AVX2__)
+  auto eight = f(v.part[0], v.part[1]);
+#endif
+#if defined(__AVX2__)
+  Vec4 four = f(Vec4(__builtin_shufflevector(eight, eight, 0, 1, 2, 3)),
+                Vec4(__builtin_shufflevector(eight, eight, 4, 5, 6, 7)));
+#else
+  Vec4 four = f(Vec4(f(v.part[0], v.part[2])), Vec4(f(v.part[1], v.part[3])));
+#endif
+  return f(f(four[0], four[2]), f(four[1], four[3]));
 }
+
+static inline float sumLanes(const Lanes &v) { return foldLanes(v, Plus{}); }
 
 } // namespace tenon::runtime::cpu::TENON_ISA
