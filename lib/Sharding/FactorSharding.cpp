@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Legality of strategies, and the shardings that follow from them.
 
 #include "tenon/Sharding/FactorSharding.h"
 
@@ -17,28 +18,33 @@ bool contains(const ValueFactors &value, int factor) {
   });
 }
 
-std::string checkValue(const Rule &rule, const ValueFactors &value, const std::vector<int64_t> &shape, bool operand,
-                       const std::string &which) {
+std::string checkValue(const Rule &rule, const ValueFactors &value,
+                       const std::vector<int64_t> &shape, bool operand, const std::string &which) {
   if (value.size() != shape.size())
-    return which + " has " + std::to_string(shape.size()) + " dimensions, its rule has " + std::to_string(value.size());
+    return which + " has " + std::to_string(shape.size()) + " dimensions, its rule has " +
+           std::to_string(value.size());
+  std::vector<char> seen(rule.factors.size(), 0);
   for (size_t i = 0; i < value.size(); ++i) {
     int64_t product = 1;
     for (int factor : value[i]) {
       if (factor < 0 || factor >= static_cast<int>(rule.factors.size()))
         return which + " names factor " + std::to_string(factor) + ", which does not exist";
+      if (seen[factor]++)
+        return which + " names factor '" + rule.factors[factor].name + "' twice";
       product *= rule.factors[factor].size;
     }
     if (product != shape[i] && !(operand && value[i].empty()))
-      return which + " dimension " + std::to_string(i) + " has size " + std::to_string(shape[i]) + ", its factors make " +
-             std::to_string(product);
+      return which + " dimension " + std::to_string(i) + " has size " + std::to_string(shape[i]) +
+             ", its factors make " + std::to_string(product);
   }
   return {};
 }
 
-/// True when on every coordinate the elements owned through the factors equal those of the flat dimension cut over
-/// the concatenated axes. A box of intervals is one interval of the linear index iff after the first factor that is not
-/// a single element all factors are whole.
-bool ownershipAgrees(const Rule &rule, const Strategy &strategy, const DimFactors &dim, const Mesh &mesh) {
+/// True when on every coordinate the elements owned through the factors equal those of the flat
+/// dimension cut over the concatenated axes. A box of intervals is one interval of the linear index
+/// iff after the first factor that is not a single element all factors are whole.
+bool ownershipAgrees(const Rule &rule, const Strategy &strategy, const DimFactors &dim,
+                     const Mesh &mesh) {
   AxisList axes;
   int64_t n = 1;
   for (int factor : dim) {
@@ -56,7 +62,8 @@ bool ownershipAgrees(const Rule &rule, const Strategy &strategy, const DimFactor
     for (int factor : dim) {
       const AxisList &own = strategy.factorAxes[factor];
       int64_t size = rule.factors[factor].size;
-      plan::Block part = plan::block(size, mesh.sizes(own), {coordinates.begin() + at, coordinates.begin() + at + own.size()});
+      plan::Block part = plan::block(
+          size, mesh.sizes(own), {coordinates.begin() + at, coordinates.begin() + at + own.size()});
       at += own.size();
       empty |= part.length == 0;
       if (extended && part.length != size)
@@ -88,7 +95,8 @@ Sharding derive(const Strategy &strategy, const ValueFactors &value) {
   Sharding sharding = Sharding::replicated(static_cast<int64_t>(value.size()));
   for (size_t i = 0; i < value.size(); ++i)
     for (int factor : value[i])
-      sharding.dims[i].insert(sharding.dims[i].end(), strategy.factorAxes[factor].begin(), strategy.factorAxes[factor].end());
+      sharding.dims[i].insert(sharding.dims[i].end(), strategy.factorAxes[factor].begin(),
+                              strategy.factorAxes[factor].end());
   return sharding;
 }
 
@@ -97,12 +105,17 @@ Sharding derive(const Strategy &strategy, const ValueFactors &value) {
 std::string check(const Rule &rule, const std::vector<std::vector<int64_t>> &operandShapes,
                   const std::vector<std::vector<int64_t>> &resultShapes) {
   if (rule.operands.size() != operandShapes.size() || rule.results.size() != resultShapes.size())
-    return "rule has " + std::to_string(rule.operands.size()) + " operands and " + std::to_string(rule.results.size()) + " results";
+    return "rule has " + std::to_string(rule.operands.size()) + " operands and " +
+           std::to_string(rule.results.size()) + " results";
   for (size_t i = 0; i < operandShapes.size(); ++i)
-    if (std::string why = checkValue(rule, rule.operands[i], operandShapes[i], true, "operand " + std::to_string(i)); !why.empty())
+    if (std::string why = checkValue(rule, rule.operands[i], operandShapes[i], true,
+                                     "operand " + std::to_string(i));
+        !why.empty())
       return why;
   for (size_t i = 0; i < resultShapes.size(); ++i)
-    if (std::string why = checkValue(rule, rule.results[i], resultShapes[i], false, "result " + std::to_string(i)); !why.empty())
+    if (std::string why = checkValue(rule, rule.results[i], resultShapes[i], false,
+                                     "result " + std::to_string(i));
+        !why.empty())
       return why;
   for (int operand : rule.linearOperands)
     if (operand < 0 || operand >= static_cast<int>(rule.operands.size()))
@@ -114,29 +127,34 @@ std::string illegal(const Rule &rule, const Strategy &strategy, const Mesh &mesh
   if (strategy.factorAxes.size() != rule.factors.size())
     return "expected axes for " + std::to_string(rule.factors.size()) + " factors";
   std::vector<int> used(mesh.axes.size(), 0);
-  auto use = [&](const AxisList &axes) {
-    for (int axis : axes)
-      if (axis < 0 || axis >= static_cast<int>(used.size()) || used[axis]++)
-        return false;
-    return true;
+  auto use = [&](const AxisList &axes) -> std::string {
+    for (int axis : axes) {
+      if (axis < 0 || axis >= static_cast<int>(used.size()))
+        return "axis " + std::to_string(axis) + " is not on the mesh";
+      if (used[axis]++)
+        return "axis '" + mesh.axes[axis].name + "' is used twice";
+    }
+    return {};
   };
-  if (!use(strategy.partial))
-    return "an axis is used twice";
+  if (std::string why = use(strategy.partial); !why.empty())
+    return why;
   for (size_t f = 0; f < rule.factors.size(); ++f) {
     const Factor &factor = rule.factors[f];
-    if (!use(strategy.factorAxes[f]))
-      return "an axis is used twice";
+    if (std::string why = use(strategy.factorAxes[f]); !why.empty())
+      return why;
     if (strategy.factorAxes[f].empty())
       continue;
     if (factor.kind == FactorKind::Whole)
       return "factor '" + factor.name + "' is never sharded";
     if (mesh.size(strategy.factorAxes[f]) > factor.size)
-      return "factor '" + factor.name + "' of size " + std::to_string(factor.size) + " is smaller than its axes (" +
-             std::to_string(mesh.size(strategy.factorAxes[f])) + ")";
+      return "factor '" + factor.name + "' of size " + std::to_string(factor.size) +
+             " is smaller than its axes (" + std::to_string(mesh.size(strategy.factorAxes[f])) +
+             ")";
   }
   if (!strategy.partial.empty()) {
-    bool named = std::find(rule.linearOperands.begin(), rule.linearOperands.end(), strategy.partialOperand) != rule.linearOperands.end();
-    if (rule.linearity == Linearity::None)
+    bool named = std::find(rule.linearOperands.begin(), rule.linearOperands.end(),
+                           strategy.partialOperand) != rule.linearOperands.end();
+    if (rule.linearity == Linearity::None || rule.linearOperands.empty())
       return "the op is not linear, so no partial value passes through it";
     if (rule.linearity == Linearity::Product && !named)
       return "exactly one linear operand of a product carries a partial value";
@@ -146,27 +164,34 @@ std::string illegal(const Rule &rule, const Strategy &strategy, const Mesh &mesh
     return "an operand is named partial over no axis";
   }
   // One value is partial by one kind of reduction only.
-  bool sums = !strategy.partial.empty(), others = false;
+  std::optional<Reduction> kind;
+  if (!strategy.partial.empty())
+    kind = Reduction::Sum;
   for (size_t f = 0; f < rule.factors.size(); ++f) {
     const Factor &factor = rule.factors[f];
-    if (strategy.factorAxes[f].empty() || (factor.kind != FactorKind::Reduction && factor.kind != FactorKind::Lookup))
+    if (strategy.factorAxes[f].empty() ||
+        (factor.kind != FactorKind::Reduction && factor.kind != FactorKind::Lookup))
       continue;
-    (factor.kind == FactorKind::Lookup || factor.combiner == Reduction::Sum ? sums : others) = true;
+    const Reduction own = factor.kind == FactorKind::Lookup ? Reduction::Sum : factor.combiner;
+    if (kind.value_or(own) != own)
+      return "a value cannot be partial by two kinds of reduction";
+    kind = own;
   }
-  if (sums && others)
-    return "a value cannot be partial by two kinds of reduction";
   for (const std::vector<ValueFactors> *values : {&rule.operands, &rule.results})
     for (const ValueFactors &value : *values)
       for (const DimFactors &dim : value)
         if (dim.size() > 1 && !ownershipAgrees(rule, strategy, dim, mesh))
-          return "the elements owned through the factors of a compound dimension are not those of its block";
+          return "the elements owned through the factors of a compound dimension are not those of "
+                 "its block";
   return {};
 }
 
 Sharding operandSharding(const Rule &rule, const Strategy &strategy, int operand) {
   Sharding sharding = derive(strategy, rule.operands[operand]);
-  bool linear = std::find(rule.linearOperands.begin(), rule.linearOperands.end(), operand) != rule.linearOperands.end();
-  if ((rule.linearity == Linearity::Sum && linear) || (rule.linearity == Linearity::Product && strategy.partialOperand == operand)) {
+  bool linear = std::find(rule.linearOperands.begin(), rule.linearOperands.end(), operand) !=
+                rule.linearOperands.end();
+  if ((rule.linearity == Linearity::Sum && linear) ||
+      (rule.linearity == Linearity::Product && strategy.partialOperand == operand)) {
     sharding.partial = strategy.partial;
     std::sort(sharding.partial.begin(), sharding.partial.end());
   }
@@ -178,7 +203,8 @@ Sharding resultSharding(const Rule &rule, const Strategy &strategy, int result) 
   sharding.partial = strategy.partial;
   for (size_t f = 0; f < rule.factors.size(); ++f) {
     const Factor &factor = rule.factors[f];
-    if ((factor.kind != FactorKind::Reduction && factor.kind != FactorKind::Lookup) || contains(rule.results[result], static_cast<int>(f)))
+    if ((factor.kind != FactorKind::Reduction && factor.kind != FactorKind::Lookup) ||
+        contains(rule.results[result], static_cast<int>(f)))
       continue;
     const AxisList &axes = strategy.factorAxes[f];
     sharding.partial.insert(sharding.partial.end(), axes.begin(), axes.end());

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The recipe of each step. Padding goes in major first, cutting minor first: blocks nest.
 
 #include "tenon/Sharding/LocalActions.h"
 
@@ -54,7 +55,8 @@ public:
     push({LocalAction::Kind::Collective, -1, 0, axes, {}, {}});
   }
 
-  /// Splits dimension `dim` into [p1, .., pk, block], padding at every level, major first. Returns the block size.
+  /// Splits dimension `dim` into [p1, .., pk, block], padding at every level, major first. Returns
+  /// the block size.
   int64_t split(int dim, const std::vector<int64_t> &sizes) {
     for (size_t level = 0; level < sizes.size(); ++level) {
       int at = dim + static_cast<int>(level);
@@ -68,8 +70,9 @@ public:
     return shape[dim + sizes.size()];
   }
 
-  /// Merges [p1, .., pk, block] at `dim` back into one dimension, cutting to the parent's block at every level, minor first.
-  /// `blocks` are the sizes to cut to: blocks[0] the whole dimension, blocks[i] the block after i levels.
+  /// Merges [p1, .., pk, block] at `dim` back into one dimension, cutting to the parent's block at
+  /// every level, minor first. `blocks` are the sizes to cut to: blocks[0] the whole dimension,
+  /// blocks[i] the block after i levels.
   void merge(int dim, const std::vector<int64_t> &sizes, const std::vector<int64_t> &blocks) {
     for (size_t level = sizes.size(); level-- > 0;) {
       int at = dim + static_cast<int>(level);
@@ -81,7 +84,8 @@ public:
     }
   }
 
-  /// Moves `count` dimensions from position `from` to position `to` (positions in the shape without them).
+  /// Moves `count` dimensions from position `from` to position `to` (positions in the shape without
+  /// them).
   void move(int from, int count, int to) {
     std::vector<int> order(shape.size());
     std::iota(order.begin(), order.end(), 0);
@@ -120,9 +124,11 @@ bool even(int64_t whole, const std::vector<int64_t> &sizes) {
 
 } // namespace
 
-std::vector<LocalAction> expand(const Step &step, const Sharding &before, const std::vector<int64_t> &shape, const Mesh &mesh) {
+std::vector<LocalAction> expand(const Step &step, const Sharding &before,
+                                const std::vector<int64_t> &shape, const Mesh &mesh) {
   Recipe recipe(localShape(shape, before, mesh));
-  const std::vector<int64_t> sizes = mesh.sizes(step.axes), after = localShape(shape, step.after, mesh);
+  const std::vector<int64_t> sizes = mesh.sizes(step.axes),
+                             after = localShape(shape, step.after, mesh);
   const int64_t p = mesh.size(step.axes);
   const int k = static_cast<int>(sizes.size());
   auto withFront = [&](std::vector<int64_t> front, const std::vector<int64_t> &rest) {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Meshes and shardings as values, and their text.
 
 #include "tenon/Sharding/Mesh.h"
 
@@ -47,7 +48,8 @@ bool Sharding::operator<(const Sharding &other) const {
   return std::tie(dims, partial, reduction) < std::tie(other.dims, other.partial, other.reduction);
 }
 
-std::vector<int64_t> localShape(const std::vector<int64_t> &shape, const Sharding &sharding, const Mesh &mesh) {
+std::vector<int64_t> localShape(const std::vector<int64_t> &shape, const Sharding &sharding,
+                                const Mesh &mesh) {
   std::vector<int64_t> result(shape.size());
   for (size_t i = 0; i < shape.size(); ++i)
     result[i] = plan::blockSize(shape[i], mesh.sizes(sharding.dims[i]));
@@ -68,7 +70,8 @@ std::string toString(const Sharding &sharding, const Mesh &mesh) {
   text += "]";
   static constexpr const char *kinds[] = {"sum", "max", "min"};
   if (!sharding.partial.empty())
-    text += std::string(" partial = ") + kinds[static_cast<int>(sharding.reduction)] + " " + braces(sharding.partial, mesh);
+    text += std::string(" partial = ") + kinds[static_cast<int>(sharding.reduction)] + " " +
+            braces(sharding.partial, mesh);
   return text;
 }
 

@@ -1,193 +1,292 @@
 // SPDX-License-Identifier: Apache-2.0
+// Shortest paths over sharding states. It knows which steps exist; what they cost comes from
+// outside.
 
 #include "tenon/Sharding/Reshard.h"
 
-#include "tenon/runtime/plan/Blocks.h"
-
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <queue>
+#include <set>
+#include <tuple>
 
 namespace tenon::sharding {
 
 namespace {
 
-bool endsWith(const AxisList &list, const AxisList &run) {
-  return list.size() >= run.size() && std::equal(run.begin(), run.end(), list.end() - static_cast<std::ptrdiff_t>(run.size()));
+constexpr double kUnreached = std::numeric_limits<double>::infinity();
+
+bool contains(const AxisList &list, int axis) {
+  return std::find(list.begin(), list.end(), axis) != list.end();
 }
 
-/// All steps from a state. `wanted` bounds them: only axes that the target names in some dimension are sliced in.
-std::vector<Step> stepsFrom(const Sharding &now, const Sharding &to, const std::vector<int64_t> &shape, const Mesh &mesh) {
-  std::vector<Step> steps;
-  const int rank = static_cast<int>(now.dims.size());
-  std::vector<char> used(mesh.axes.size(), 0);
-  for (int axis : now.partial)
-    used[axis] = 1;
-  for (const AxisList &axes : now.dims)
-    for (int axis : axes)
-      used[axis] = 1;
-  auto fits = [&](int dim, const AxisList &run) { return mesh.size(now.dims[dim]) * mesh.size(run) <= std::max<int64_t>(shape[dim], 1); };
-
-  // Runs that the target wants next in a dimension: prefixes of what follows the present list there.
-  auto wantedRuns = [&](int dim) {
-    std::vector<AxisList> runs;
-    const AxisList &have = now.dims[dim], &want = to.dims[dim];
-    if (want.size() > have.size() && std::equal(have.begin(), have.end(), want.begin()))
-      for (size_t end = have.size() + 1; end <= want.size(); ++end)
-        runs.push_back({want.begin() + static_cast<std::ptrdiff_t>(have.size()), want.begin() + static_cast<std::ptrdiff_t>(end)});
-    return runs;
-  };
-
-  // Reductions of partial axes that the target no longer has: all at once, or any one of them.
-  AxisList extra;
-  for (int axis : now.partial)
-    if (std::find(to.partial.begin(), to.partial.end(), axis) == to.partial.end())
-      extra.push_back(axis);
-  auto without = [&](const AxisList &run) {
-    Sharding after = now;
-    std::erase_if(after.partial, [&](int axis) { return std::find(run.begin(), run.end(), axis) != run.end(); });
-    if (after.partial.empty())
-      after.reduction = Reduction::Sum;
-    return after;
-  };
-  // Reduce-scatter wherever the target wants reduced axes, or into any dimension (as half of a cheaper all-reduce).
-  for (int dim = 0; dim < rank; ++dim)
-    for (const AxisList &run : wantedRuns(dim))
-      if (std::all_of(run.begin(), run.end(), [&](int axis) { return std::find(extra.begin(), extra.end(), axis) != extra.end(); }) &&
-          fits(dim, run) && now.reduction == Reduction::Sum) {
-        Sharding after = without(run);
-        after.dims[dim].insert(after.dims[dim].end(), run.begin(), run.end());
-        steps.push_back({StepKind::ReduceScatter, run, dim, -1, after});
-      }
-  if (!extra.empty()) {
-    if (now.reduction == Reduction::Sum)
-      for (int dim = 0; dim < rank; ++dim)
-        if (fits(dim, extra) && shape[dim] % (mesh.size(now.dims[dim]) * mesh.size(extra)) == 0) {
-          Sharding after = without(extra);
-          after.dims[dim].insert(after.dims[dim].end(), extra.begin(), extra.end());
-          Step step{StepKind::ReduceScatter, extra, dim, -1, after};
-          if (std::find(steps.begin(), steps.end(), step) == steps.end())
-            steps.push_back(step);
-        }
-    steps.push_back({StepKind::AllReduce, extra, -1, -1, without(extra)});
-    if (extra.size() > 1)
-      for (int axis : extra)
-        steps.push_back({StepKind::AllReduce, {axis}, -1, -1, without({axis})});
+/// Non-empty subsets of a list, each in the list's order; larger ones first, so that one step over
+/// many axes comes before many steps.
+std::vector<AxisList> subsets(const AxisList &list) {
+  std::vector<AxisList> result;
+  for (size_t mask = 1; mask < (size_t{1} << list.size()); ++mask) {
+    AxisList subset;
+    for (size_t i = 0; i < list.size(); ++i)
+      if (mask >> i & 1)
+        subset.push_back(list[i]);
+    result.push_back(std::move(subset));
   }
-
-  for (int dim = 0; dim < rank; ++dim) {
-    const AxisList &have = now.dims[dim];
-    for (size_t length = 1; length <= have.size(); ++length) {
-      AxisList run(have.end() - static_cast<std::ptrdiff_t>(length), have.end());
-      Sharding after = now;
-      after.dims[dim].resize(have.size() - length);
-      // Moving the run to another dimension.
-      for (int other = 0; other < rank; ++other)
-        if (other != dim && fits(other, run)) {
-          Sharding moved = after;
-          moved.dims[other].insert(moved.dims[other].end(), run.begin(), run.end());
-          steps.push_back({StepKind::AllToAll, run, other, dim, moved});
-        }
-      steps.push_back({StepKind::AllGather, run, dim, -1, after});
-    }
-    for (const AxisList &run : wantedRuns(dim))
-      if (std::none_of(run.begin(), run.end(), [&](int axis) { return used[axis]; }) && fits(dim, run)) {
-        Sharding after = now;
-        after.dims[dim].insert(after.dims[dim].end(), run.begin(), run.end());
-        steps.push_back({StepKind::Slice, run, dim, -1, after});
-      }
-  }
-  return steps;
+  std::stable_sort(result.begin(), result.end(),
+                   [](const AxisList &a, const AxisList &b) { return a.size() > b.size(); });
+  return result;
 }
 
-} // namespace
-
-bool ReshardPath::communicates() const {
-  return std::any_of(steps.begin(), steps.end(), [](const Step &step) { return step.kind != StepKind::Slice; });
+/// A value that is partial over nothing has no reduction kind.
+Sharding normalised(Sharding sharding) {
+  if (sharding.partial.empty())
+    sharding.reduction = Reduction::Sum;
+  return sharding;
 }
 
-std::optional<ReshardPath> reshardPath(const Sharding &from, const Sharding &to, const std::vector<int64_t> &shape, const Mesh &mesh,
-                                       const StepPrice &price) {
-  if (from == to)
-    return ReshardPath{};
-  for (int axis : to.partial)
-    if (std::find(from.partial.begin(), from.partial.end(), axis) == from.partial.end())
-      return std::nullopt;
-  if (!to.partial.empty() && from.reduction != to.reduction)
-    return std::nullopt;
+struct Arc {
+  int32_t to;
+  double seconds;
+  Step step;
+};
 
-  // Dijkstra; ties by fewer steps, then by the order in which states were reached.
+/// Search from one state; settled states are final, so a later question goes on where the last one
+/// stopped.
+struct Search {
+  struct Reached {
+    double seconds = kUnreached;
+    int32_t steps = 0;
+    int32_t before = -1;
+    int32_t arc = -1;
+    bool settled = false;
+  };
   struct Entry {
     double seconds;
-    size_t steps, order;
-    Sharding state;
+    int32_t steps;
+    int64_t order;
+    int32_t state;
     bool operator>(const Entry &other) const {
       return std::tie(seconds, steps, order) > std::tie(other.seconds, other.steps, other.order);
     }
   };
-  struct Reached {
-    double seconds;
-    size_t steps;
-    Sharding before;
-    Step step;
-    bool done = false;
-  };
-  std::map<Sharding, Reached> reached;
+  std::vector<Reached> reached;
   std::priority_queue<Entry, std::vector<Entry>, std::greater<>> queue;
-  size_t order = 0;
-  reached[from] = {0, 0, from, {}, false};
-  queue.push({0, 0, order++, from});
-  while (!queue.empty()) {
-    Entry entry = queue.top();
-    queue.pop();
-    Reached &here = reached[entry.state];
-    if (here.done)
-      continue;
-    here.done = true;
-    if (entry.state == to)
-      break;
-    for (Step &step : stepsFrom(entry.state, to, shape, mesh)) {
-      double seconds = entry.seconds + price(step, entry.state);
-      auto it = reached.find(step.after);
-      if (it != reached.end() && std::tie(it->second.seconds, it->second.steps) <= std::make_tuple(seconds, entry.steps + 1))
-        continue;
-      Sharding after = step.after;
-      reached[after] = {seconds, entry.steps + 1, entry.state, std::move(step), false};
-      queue.push({seconds, entry.steps + 1, order++, std::move(after)});
+  int64_t order = 0;
+};
+
+} // namespace
+
+struct ReshardGraph::Impl {
+  std::vector<int64_t> shape;
+  Mesh mesh;
+  StepPrice price;
+  std::vector<Sharding> states;
+  std::map<Sharding, int32_t> numbers;
+  std::vector<std::vector<Arc>> arcs; ///< Valid where expanded.
+  std::vector<char> expanded;
+  std::map<int32_t, Search> searches;
+  /// Lists longer than their dimension that somebody asked for, all the same.
+  std::set<std::pair<int, AxisList>> oversized;
+
+  int32_t number(const Sharding &sharding) {
+    auto [it, isNew] = numbers.try_emplace(sharding, static_cast<int32_t>(states.size()));
+    if (isNew) {
+      states.push_back(sharding);
+      arcs.emplace_back();
+      expanded.push_back(false);
+    }
+    return it->second;
+  }
+
+  bool fits(int dim, const AxisList &axes) const {
+    return mesh.size(axes) <= shape[dim] || oversized.count({dim, axes}) != 0;
+  }
+
+  /// Admits the lists of a sharding that somebody asks for. What was searched without them starts
+  /// anew.
+  void admit(const Sharding &sharding) {
+    bool isNew = false;
+    for (size_t dim = 0; dim < sharding.dims.size(); ++dim) {
+      AxisList prefix;
+      for (int axis : sharding.dims[dim]) {
+        prefix.push_back(axis);
+        if (!fits(static_cast<int>(dim), prefix))
+          isNew |= oversized.insert({static_cast<int>(dim), prefix}).second;
+      }
+    }
+    if (isNew) {
+      searches.clear();
+      std::fill(expanded.begin(), expanded.end(), 0);
     }
   }
-  auto found = reached.find(to);
-  if (found == reached.end())
+
+  void addArc(std::vector<Arc> &list, Step step, const Sharding &before) {
+    double seconds = price(step, before);
+    int32_t to = number(step.after);
+    list.push_back({to, seconds, std::move(step)});
+  }
+
+  /// Lists the steps from a state, in the order that breaks ties.
+  void expand(int32_t state) {
+    if (expanded[state])
+      return;
+    const Sharding now = states[state];
+    const int rank = static_cast<int>(now.dims.size());
+    std::vector<Arc> list;
+    AxisList unused;
+    for (int axis = 0; axis < static_cast<int>(mesh.axes.size()); ++axis)
+      if (!contains(now.partial, axis) &&
+          std::none_of(now.dims.begin(), now.dims.end(),
+                       [&](const AxisList &axes) { return contains(axes, axis); }))
+        unused.push_back(axis);
+
+    auto extended = [&](Sharding after, int dim, const AxisList &run) -> std::optional<Sharding> {
+      after.dims[dim].insert(after.dims[dim].end(), run.begin(), run.end());
+      if (!fits(dim, after.dims[dim]))
+        return std::nullopt;
+      return after;
+    };
+    auto reduced = [&](const AxisList &run) {
+      Sharding after = now;
+      std::erase_if(after.partial, [&](int axis) { return contains(run, axis); });
+      return normalised(std::move(after));
+    };
+
+    const std::vector<AxisList> reductions = subsets(now.partial);
+    if (now.reduction == Reduction::Sum)
+      for (const AxisList &run : reductions)
+        for (int dim = 0; dim < rank; ++dim)
+          if (auto after = extended(reduced(run), dim, run))
+            addArc(list, {StepKind::ReduceScatter, run, dim, -1, std::move(*after)}, now);
+    for (const AxisList &run : reductions)
+      addArc(list, {StepKind::AllReduce, run, -1, -1, reduced(run)}, now);
+    for (const AxisList &run : subsets(unused))
+      for (int dim = 0; dim < rank; ++dim)
+        if (auto after = extended(now, dim, run))
+          addArc(list, {StepKind::Slice, run, dim, -1, std::move(*after)}, now);
+
+    std::vector<Step> gathers;
+    for (int dim = 0; dim < rank; ++dim)
+      for (size_t length = now.dims[dim].size(); length >= 1; --length) {
+        const AxisList run(now.dims[dim].end() - static_cast<std::ptrdiff_t>(length),
+                           now.dims[dim].end());
+        Sharding shorter = now;
+        shorter.dims[dim].resize(now.dims[dim].size() - length);
+        for (int other = 0; other < rank; ++other)
+          if (other != dim)
+            if (auto after = extended(shorter, other, run))
+              addArc(list, {StepKind::AllToAll, run, other, dim, std::move(*after)}, now);
+        gathers.push_back({StepKind::AllGather, run, dim, -1, std::move(shorter)});
+      }
+    for (Step &step : gathers)
+      addArc(list, std::move(step), now);
+    arcs[state] = std::move(list);
+    expanded[state] = true;
+  }
+
+  /// Searches from one state until another is settled; returns nullptr when it cannot be reached.
+  const Search *search(int32_t from, int32_t to) {
+    auto [it, isNew] = searches.try_emplace(from);
+    Search &search = it->second;
+    if (isNew) {
+      search.reached.resize(states.size());
+      search.reached[from].seconds = 0;
+      search.queue.push({0, 0, search.order++, from});
+    }
+    search.reached.resize(std::max(search.reached.size(), states.size()));
+    while (!search.reached[to].settled && !search.queue.empty()) {
+      const Search::Entry entry = search.queue.top();
+      search.queue.pop();
+      if (search.reached[entry.state].settled)
+        continue;
+      search.reached[entry.state].settled = true;
+      expand(entry.state);
+      search.reached.resize(states.size());
+      for (size_t a = 0; a < arcs[entry.state].size(); ++a) {
+        const Arc &arc = arcs[entry.state][a];
+        Search::Reached &there = search.reached[arc.to];
+        const double seconds = entry.seconds + arc.seconds;
+        const int32_t steps = entry.steps + 1;
+        if (there.settled || !(std::tie(seconds, steps) < std::tie(there.seconds, there.steps)))
+          continue;
+        there = {seconds, steps, entry.state, static_cast<int32_t>(a), false};
+        search.queue.push({seconds, steps, search.order++, arc.to});
+      }
+    }
+    return search.reached[to].settled ? &search : nullptr;
+  }
+
+  const Search *ask(const Sharding &from, const Sharding &to, int32_t &start, int32_t &end) {
+    admit(from);
+    admit(to);
+    start = number(normalised(from));
+    end = number(normalised(to));
+    return search(start, end);
+  }
+};
+
+ReshardGraph::ReshardGraph(std::vector<int64_t> shape, Mesh mesh, StepPrice price)
+    : impl(new Impl{std::move(shape), std::move(mesh), std::move(price), {}, {}, {}, {}, {}, {}}) {}
+ReshardGraph::~ReshardGraph() = default;
+ReshardGraph::ReshardGraph(ReshardGraph &&) noexcept = default;
+ReshardGraph &ReshardGraph::operator=(ReshardGraph &&) noexcept = default;
+
+double ReshardGraph::seconds(const Sharding &from, const Sharding &to) {
+  int32_t start, end;
+  const Search *search = impl->ask(from, to, start, end);
+  return search ? search->reached[end].seconds : kUnreached;
+}
+
+std::optional<ReshardPath> ReshardGraph::path(const Sharding &from, const Sharding &to) {
+  int32_t start, end;
+  const Search *search = impl->ask(from, to, start, end);
+  if (!search)
     return std::nullopt;
   ReshardPath path;
-  path.seconds = found->second.seconds;
-  for (auto it = found; it->second.steps > 0; it = reached.find(it->second.before))
-    path.steps.push_back(it->second.step);
+  path.seconds = search->reached[end].seconds;
+  for (int32_t state = end; state != start; state = search->reached[state].before) {
+    const Search::Reached &reached = search->reached[state];
+    path.steps.push_back(impl->arcs[reached.before][reached.arc].step);
+  }
   std::reverse(path.steps.begin(), path.steps.end());
   return path;
 }
 
-double stepBytes(const Step &step, const Sharding &before, const std::vector<int64_t> &shape, const Mesh &mesh, int64_t elementBytes) {
-  if (step.kind == StepKind::Slice)
-    return 0;
+std::optional<ReshardPath> reshardPath(const Sharding &from, const Sharding &to,
+                                       const std::vector<int64_t> &shape, const Mesh &mesh,
+                                       const StepPrice &price) {
+  return ReshardGraph(shape, mesh, price).path(from, to);
+}
+
+bool ReshardPath::communicates() const {
+  return std::any_of(steps.begin(), steps.end(),
+                     [](const Step &step) { return step.kind != StepKind::Slice; });
+}
+
+double stepBytes(const Step &step, const Sharding &before, const std::vector<int64_t> &shape,
+                 const Mesh &mesh, int64_t elementBytes) {
   auto bytes = [&](const Sharding &sharding) {
     double product = static_cast<double>(elementBytes);
     for (int64_t size : localShape(shape, sharding, mesh))
       product *= static_cast<double>(size);
     return product;
   };
-  double p = static_cast<double>(mesh.size(step.axes)), share = (p - 1) / p;
+  const double p = static_cast<double>(mesh.size(step.axes)), share = (p - 1) / p;
   switch (step.kind) {
+  case StepKind::Slice:
+    return 0;
   case StepKind::AllReduce:
     return 2 * share * bytes(before);
   case StepKind::AllGather:
     return share * p * bytes(before);
   case StepKind::ReduceScatter:
     return share * p * bytes(step.after);
-  case StepKind::AllToAll:
-    return share * std::max(bytes(before), bytes(step.after));
-  case StepKind::Slice:
-    break;
+  case StepKind::AllToAll: {
+    // Each rank holds p pieces: its block with the new dimension cut, and sends all but one.
+    Sharding piece = before;
+    piece.dims[step.dim] = step.after.dims[step.dim];
+    return share * p * bytes(piece);
+  }
   }
   return 0;
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Enumeration of legal strategies. Order: an odometer over the mesh axes, the first axis slowest; each axis runs through
-// "nothing", then the shardable factors in the rule's order, then partial (through each linear operand of a product).
+// Enumeration of legal strategies. Order: an odometer over the mesh axes, the first axis slowest;
+// each axis runs through "nothing", then the shardable factors in the rule's order, then partial
+// (through each linear operand of a product).
 
 #include "tenon/Sharding/FactorSharding.h"
 
 namespace tenon::sharding {
 
-std::optional<std::vector<Strategy>> enumerateStrategies(const Rule &rule, const Mesh &mesh, size_t limit) {
+std::optional<std::vector<Strategy>> enumerateStrategies(const Rule &rule, const Mesh &mesh,
+                                                         size_t limit) {
   // Choices of one axis: -1 nothing, 0..n-1 a factor, n + operand partial.
   std::vector<int> choices{-1};
   const int factors = static_cast<int>(rule.factors.size());
@@ -18,6 +20,13 @@ std::optional<std::vector<Strategy>> enumerateStrategies(const Rule &rule, const
   if (rule.linearity == Linearity::Product)
     for (int operand : rule.linearOperands)
       choices.push_back(factors + 1 + operand);
+
+  // Most combinations may be illegal: bound the tries too, generously.
+  double combinations = 1;
+  for (const MeshAxis &axis : mesh.axes)
+    combinations *= axis.size > 1 ? static_cast<double>(choices.size()) : 1.0;
+  if (combinations > 64.0 * static_cast<double>(limit))
+    return std::nullopt;
 
   std::vector<Strategy> result;
   std::vector<size_t> digits(mesh.axes.size(), 0);

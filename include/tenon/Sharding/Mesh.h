@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mesh and value shardings, as plain values without IR types. Axes are indices into the mesh.
 //
-// A sharding of a value: per dimension an ordered list of axes (major to minor), plus the set of axes over which
-// the value is partial, with a reduction kind. An axis stands in one dimension list or in `partial`,
-// never in both; an axis named nowhere is replicated. On mesh {tp.0:2, tp.1:2}: dims = {{}, {0,1}} cuts
-// dimension 1 in four nested blocks.
+// A sharding of a value: per dimension an ordered list of axes (major to minor), plus the set of
+// axes over which the value is partial, with a reduction kind. An axis stands in one dimension list
+// or in `partial`, never in both; an axis named nowhere is replicated. On mesh {tp.0:2, tp.1:2}:
+// dims = {{}, {0,1}} cuts dimension 1 in four nested blocks.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,8 @@ using AxisList = std::vector<int>;
 struct MeshAxis {
   std::string name;
   int64_t size = 1;
-  std::string parent; ///< The user's axis this one is a part of; equals `name` when it was not split.
+  std::string
+      parent; ///< The user's axis this one is a part of; equals `name` when it was not split.
   bool operator==(const MeshAxis &) const = default;
 };
 
@@ -42,7 +43,9 @@ struct Sharding {
   AxisList partial; ///< Sorted.
   Reduction reduction = Reduction::Sum;
 
-  static Sharding replicated(int64_t rank) { return {std::vector<AxisList>(rank), {}, Reduction::Sum}; }
+  static Sharding replicated(int64_t rank) {
+    return {std::vector<AxisList>(rank), {}, Reduction::Sum};
+  }
   bool isReplicated() const;
   bool operator==(const Sharding &) const = default;
   /// A total order without pointers, for deterministic maps.
