@@ -52,17 +52,17 @@ build_and_test() { # PRESET BUILD_DIRECTORY
 }
 
 fuzz() {
-  mkdir -p build-fuzz/corpus
-  { cmake --preset fuzz && cmake --build build-fuzz --target plan_fuzzer; } >build-fuzz/build.log 2>&1 ||
-    { tail -n 60 build-fuzz/build.log; return 1; }
-  # The seeds: plans of every form that the tests know, and the examples as the compiler makes them.
-  build/bin/plan_seeds build-fuzz/corpus || return 1
+  mkdir -p build-fuzz
+  { cmake --preset fuzz && cmake --build build-fuzz --target plan-fuzzer plan-corpus; } \
+    >build-fuzz/build.log 2>&1 || { tail -n 60 build-fuzz/build.log; return 1; }
+  # The seeds: the plans of the runtime's tests, and the examples as the compiler makes them.
+  build-fuzz/bin/plan-corpus build-fuzz/corpus || return 1
   local example
   for example in examples/*.mlir; do
     build/bin/tp-opt "$example" --tp-compile="mesh=tp:2" --emit=plan \
       -o "build-fuzz/corpus/$(basename "$example" .mlir).plan" || return 1
   done
-  if ! build-fuzz/bin/plan_fuzzer -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 \
+  if ! build-fuzz/bin/plan-fuzzer -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=2048 \
     -print_final_stats=1 -artifact_prefix=build-fuzz/ build-fuzz/corpus >build-fuzz/fuzz.log 2>&1; then
     tail -n 60 build-fuzz/fuzz.log
     return 1
