@@ -166,13 +166,27 @@ def export_hf(path: str | pathlib.Path, out_dir: str | pathlib.Path, *, batch: i
     return out
 
 
+def _distinct(tree: Any) -> Any:
+    """Copies of tensors that stand in several arguments: torch.export takes one object for one input."""
+    seen: set[int] = set()
+
+    def copy(leaf: Any) -> Any:
+        if isinstance(leaf, torch.Tensor) and id(leaf) in seen:
+            return leaf.clone()
+        seen.add(id(leaf))
+        return leaf
+
+    return torch.utils._pytree.tree_map(copy, tree)
+
+
 def export_module(module: torch.nn.Module, args: Sequence[Any], kwargs: dict[str, Any] | None, out_dir: str | pathlib.Path,
                   save_weights: bool = False) -> pathlib.Path:
     """Exports any module; see tenon.export."""
     if module.training:
         raise UsageError("expected a module in evaluation mode; call module.eval() first")
     args = (args,) if isinstance(args, torch.Tensor) else tuple(args)
-    program = trace(module, args, dict(kwargs or {}))
+    args, kwargs = _distinct((args, dict(kwargs or {})))
+    program = trace(module, args, kwargs)
     signature = inspect.signature(module.forward)
     positional = [n for n, p in signature.parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     first_name: dict[int, str] = {}

@@ -61,8 +61,8 @@ def product(c: Lowering, a: Value, b: Value, shape) -> Value:
             b_shape.append(n)
     rows = FREE[count] if len(a.shape) > 1 else ""
     columns = "n" if len(b.shape) > 1 else ""
-    a_shape += [a.shape[-2]] * bool(rows) + [a.shape[-1]]
-    b_shape += ([b.shape[-2], b.shape[-1]] if columns else [b.shape[-1]])
+    a_shape += list(a.shape[-2:]) if rows else [a.shape[-1]]
+    b_shape += list(b.shape[-2:]) if columns else [b.shape[-1]]
     a, b = c.reshape(a, a_shape), c.reshape(b, b_shape)
     y = c.matmul(f"{left_letters}{rows}k,{right_letters}k{columns}->{out}{rows}{columns}", a, b)
     return c.reshape(y, shape)
