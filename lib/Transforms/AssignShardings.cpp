@@ -10,6 +10,8 @@
 #include "llvm/Support/FormatVariadic.h"
 #include "mlir/IR/Remarks.h"
 
+#include "llvm/Support/raw_ostream.h"
+
 #include <chrono>
 
 namespace tenon {
@@ -51,6 +53,15 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
     if (std::string why = solver::check(built->problem); !why.empty()) {
       module.emitError() << "the sharding problem is malformed: " << why;
       return signalPassFailure();
+    }
+    if (!dumpProblem.empty()) {
+      std::error_code error;
+      llvm::raw_fd_ostream file(dumpProblem, error);
+      file << solver::toJson(built->problem) << '\n';
+      if (error) {
+        module.emitError() << "cannot write '" << dumpProblem << "': " << error.message();
+        return signalPassFailure();
+      }
     }
     auto start = std::chrono::steady_clock::now();
     solver::Solution solution = solver::solveByElimination(built->problem);

@@ -110,8 +110,11 @@ struct MergeMatmuls : tenon::impl::MergeMatmulsPassBase<MergeMatmuls> {
     for (auto &group : groups) {
       int expected = occurrences[nameOf(group)];
       bool complete = llvm::all_of(group, [&](const Candidate &c) {
-        return loads.lookup(const_cast<Candidate &>(c).weight.getGlobal().getLeafReference()) == expected &&
-               (!c.bias || loads.lookup(const_cast<Candidate &>(c).bias.getGlobal().getLeafReference()) == expected);
+        auto mergeable = [&](ml_program::GlobalLoadConstOp load) {
+          auto global = symbols.lookup<ml_program::GlobalOp>(load.getGlobal().getLeafReference());
+          return global && global->hasAttr(kViewAttr) && loads.lookup(load.getGlobal().getLeafReference()) == expected;
+        };
+        return mergeable(c.weight) && (!c.bias || mergeable(c.bias));
       });
       if (complete)
         merge(group, symbols);

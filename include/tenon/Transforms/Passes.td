@@ -32,9 +32,9 @@ def AssignShardingsPass : TenonPass<"tp-assign-shardings"> {
   let options = [
     Option<"mesh", "mesh", "std::string", "\"tp:1\"", "Axes and sizes, major to minor: tp:4 or node:2,tp:4">,
     Option<"machine", "machine", "std::string", "\"cpu\"", "Machine model: a shipped name or a JSON file">,
-    Option<"memory", "memory", "std::string", "\"shard\"", "shard: every weight uses every axis, small ones excepted">,
+    Option<"memory", "memory", "std::string", "\"shard\"", "shard: every weight uses every axis, small ones excepted; none: no demand">,
     ListOption<"replicateOver", "replicate-over", "std::string", "Axes that weights may stay replicated over">,
-    Option<"strategy", "strategy", "std::string", "\"auto\"", "auto: solve; pinned: take what stands in the IR, every op must have one">,
+    Option<"dumpProblem", "dump-problem", "std::string", "\"\"", "File that gets the problem as JSON, for bug reports and solver tests">,
     Option<"report", "report", "bool", "false", "Print the table of choices to stderr">,
   ];
 }
