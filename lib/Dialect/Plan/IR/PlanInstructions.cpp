@@ -276,17 +276,17 @@ struct Checker {
   }
 
   LogicalResult check(const plan::Collective &c) const {
-    // AllReduceOp C1
+    // AllReduceOp C1, AllGatherOp C1, ReduceScatterOp C1, AllToAllOp C1, BroadcastOp C1
     if (!plan::isContiguous(c.x) || !plan::isContiguous(c.out))
       return error() << "expected contiguous regions";
     if (types[0] != types[1])
       return error() << "expected x and out of one type, found " << types[0] << " and " << types[1];
-    // AllReduceOp C3
+    // AllReduceOp C3, AllGatherOp C3, ReduceScatterOp C3, AllToAllOp C3, BroadcastOp C3
     if (c.axes.empty())
       return error() << "expected at least one axis";
     if (llvm::SmallSet<int32_t, 4> seen; llvm::any_of(c.axes, [&](int32_t a) { return !seen.insert(a).second; }))
       return error() << "names an axis twice";
-    // AllReduceOp C2
+    // AllReduceOp C2, AllGatherOp C2, ReduceScatterOp C2, AllToAllOp C2, BroadcastOp C2
     int64_t x = plan::elements(c.x), out = plan::elements(c.out);
     switch (c.kind) {
     case plan::CollectiveKind::AllGather:
@@ -307,8 +307,7 @@ struct Checker {
   LogicalResult check(const plan::Record &r) const { return event(r.event); }
   LogicalResult check(const plan::Wait &w) const { return event(w.event); }
   LogicalResult event(int32_t number) const {
-    // RecordOp C1
-    // WaitOp C1
+    // RecordOp C1, WaitOp C1
     return number >= 0 ? success() : LogicalResult(error() << "event " << number << " is negative");
   }
 };

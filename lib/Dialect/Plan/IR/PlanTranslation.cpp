@@ -144,6 +144,7 @@ private:
     result.cDims = c.str();
     result.bias.resize(matmul.getBias() ? 1 : 0);
     result.residual.resize(matmul.getResidual() ? 1 : 0);
+    // MatMulOp C4
     result.activation =
         take(parseEnum<plan::Activation>(op, "activation", matmul.getActivation(), kActivations));
     return result;

@@ -248,19 +248,27 @@ def Plan_AllReduceOp : Plan_CollectiveOp<"all_reduce"> {
 }
 def Plan_AllGatherOp : Plan_CollectiveOp<"all_gather"> {
   let summary = "Member i's n elements go to i*n";
-  let description = [{ Constraints: (C1), (C3) as plan.all_reduce. (C2) out is a multiple of x. }];
+  let description = [{
+    Constraints: (C1) as plan.all_reduce. (C2) out is a multiple of x. (C3) as plan.all_reduce.
+  }];
 }
 def Plan_ReduceScatterOp : Plan_CollectiveOp<"reduce_scatter"> {
   let summary = "Each member gets its block of the reduced value";
-  let description = [{ Constraints: (C1), (C3) as plan.all_reduce. (C2) x is a multiple of out. }];
+  let description = [{
+    Constraints: (C1) as plan.all_reduce. (C2) x is a multiple of out. (C3) as plan.all_reduce.
+  }];
 }
 def Plan_AllToAllOp : Plan_CollectiveOp<"all_to_all"> {
   let summary = "Block i of out is this member's block of member i's x";
-  let description = [{ Constraints: (C1), (C3) as plan.all_reduce. (C2) n elements become n. }];
+  let description = [{
+    Constraints: (C1) as plan.all_reduce. (C2) n elements become n. (C3) as plan.all_reduce.
+  }];
 }
 def Plan_BroadcastOp : Plan_CollectiveOp<"broadcast"> {
   let summary = "All get member 0's x. May be in place";
-  let description = [{ Constraints: (C1), (C3) as plan.all_reduce. (C2) n elements become n. }];
+  let description = [{
+    Constraints: (C1) as plan.all_reduce. (C2) n elements become n. (C3) as plan.all_reduce.
+  }];
 }
 
 def Plan_RecordOp : Plan_Instruction<"record", (ins), (ins I32Attr:$event)> {
