@@ -51,6 +51,16 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
+def has_equal_halves(data: np.ndarray) -> bool:
+    """True for a table of floats like cos and sin of rotary embeddings, where entry i + d/2 repeats entry i.
+
+    tp-raise never reads data, so it is told; such a table is always a global.
+    """
+    half = data.shape[-1] // 2 if data.ndim >= 2 else 0
+    return (half > 0 and data.shape[-1] == 2 * half and data.dtype.kind not in "biu" and not all_equal(data)
+            and np.array_equal(data[..., :half], data[..., half:]))
+
+
 class ModuleState:
     """What entries of one module share: globals, symbols and constant data."""
 
@@ -79,11 +89,8 @@ class ModuleState:
         digest = (element, tuple(data.shape), hashlib.sha256(np.ascontiguousarray(data).view(np.uint8).tobytes()).hexdigest())
         if digest not in self._constants:
             key = f"tenon.constant.{len(self._constants)}"
-            half = data.shape[-1] // 2
-            # Both halves of a rotary table hold the same numbers; tp-raise never reads data, so it is told.
-            halves = (element != "i1" and data.ndim >= 2 and data.shape[-1] % 2 == 0
-                      and np.array_equal(data[..., :half], data[..., half:]))
-            self._constants[digest] = Global(self._symbols.make(key), key, Type(tuple(data.shape), element), equal_halves=halves)
+            self._constants[digest] = Global(self._symbols.make(key), key, Type(tuple(data.shape), element),
+                                             equal_halves=has_equal_halves(data))
             self.constant_data[key] = tensor.detach().cpu().contiguous()
         return self._constants[digest]
 
@@ -149,7 +156,7 @@ class Lowering:
             tensor = tensor.float()
         element = element_of(tensor.dtype, f"a constant at {location(node) or 'the top'}")
         data = to_numpy(tensor)
-        if data.size <= INLINE_ELEMENTS or all_equal(data):
+        if all_equal(data) or (data.size <= INLINE_ELEMENTS and not has_equal_halves(data)):
             return self.writer.constant(data, element)
         return self.writer.load(self.state.constant(tensor, element))
 

@@ -18,7 +18,8 @@ def TP_Dialect : Dialect {
 
     Discardable attributes: `tp.key` (string, on imported globals: the checkpoint key), `tp.view`
     (#tp.view, on globals from `graph` on), `tp.stored` (type: element type in the checkpoint where it
-    differs from the global's), `tp.sharding` (#tp.sharding, on globals, entry arguments and results, or as a
+    differs from the global's), `tp.equal_halves` (unit, on imported globals: both halves of the last dimension hold the
+    same numbers, as in rotary tables; passes never read data, so the exporter says it), `tp.sharding` (#tp.sharding, on globals, entry arguments and results, or as a
     pin on any op), `tp.name` (string, entry arguments and results), `tp.range` (array of two i64: legal values of an
     integer input, high exclusive), `tp.mask_rows` (unit: each row of this input holds a value that is not
     0), `tp.model` (string, on the module).
