@@ -68,6 +68,15 @@ private:
       to.assign(from->c_str(), from->size());
   }
 
+  /// The FlatBuffers verifier does not check the alignment of a vector's elements, so they are moved as
+  /// bytes.
+  template <typename From, typename T>
+  static void copyOut(const flatbuffers::Vector<From> &from, std::vector<T> &to) {
+    to.resize(from.size());
+    if (!to.empty())
+      std::memcpy(static_cast<void *>(to.data()), from.Data(), to.size() * sizeof(T));
+  }
+
   template <typename T>
   bool countFits(const T *from, size_t limit, size_t elementBytes, const char *what) {
     if (from->size() > limit) {
@@ -82,7 +91,7 @@ private:
   void get(const flatbuffers::Vector<T> *from, std::vector<T> &to, const char *what,
            size_t limit = limits::dimensions) {
     if (from && countFits(from, limit, sizeof(T), what))
-      to.assign(from->begin(), from->end());
+      copyOut(*from, to);
   }
 
   template <typename From, typename To>
@@ -263,12 +272,13 @@ private:
     get(*from.out(), to.out);
     if (!from.expr() || !countFits(from.expr(), limits::exprTerms, sizeof(ExprTerm), "expression"))
       return;
-    to.expr.resize(from.expr()->size());
-    for (size_t i = 0; i < to.expr.size(); ++i) {
-      const fb::ExprTerm &term = *from.expr()->Get(i);
-      getEnum(term.op(), to.expr[i].op, "operator of an expression");
-      to.expr[i].input = term.input();
-      to.expr[i].value = term.value();
+    std::vector<fb::ExprTerm> terms;
+    copyOut(*from.expr(), terms);
+    for (const fb::ExprTerm &term : terms) {
+      ExprTerm &last = to.expr.emplace_back();
+      getEnum(term.op(), last.op, "operator of an expression");
+      last.input = term.input();
+      last.value = term.value();
     }
   }
 

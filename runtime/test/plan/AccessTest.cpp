@@ -48,7 +48,8 @@ TEST(Contiguity, ElementsAreTheProduct) {
 TEST(Accesses, NameRoleAndDirection) {
   std::string text;
   std::set<std::string> seen;
-  for (const Op &op : allOpsPlan(2).entries[0].ops) {
+  const Plan plan = allOpsPlan(2);
+  for (const Op &op : plan.entries[0].ops) {
     std::string line = opName(op);
     for (const Access &access : accesses(op))
       line += std::string(access.write ? " >" : " ") + access.role +

@@ -73,7 +73,8 @@ TEST(File, RoundTripOfEveryOp) {
 TEST(File, TheBuilderUsesEveryOp) {
   std::set<size_t> kinds;
   std::set<CollectiveKind> collectives;
-  for (const Op &op : allOpsPlan(2).entries[0].ops) {
+  const Plan plan = allOpsPlan(2);
+  for (const Op &op : plan.entries[0].ops) {
     kinds.insert(op.body.index());
     if (const auto *collective = std::get_if<Collective>(&op.body))
       collectives.insert(collective->kind);
