@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text form of a problem: {"nodes": [{"name", "costs"}], "edges": [{"nodes": [a, b], "costs"}], "groups": [..]};
-// infinity is written as null.
+// Text form of a problem: {"nodes": [{"name", "costs"}], "edges": [{"nodes": [a, b], "costs"}],
+// "groups": [..]}; infinity is written as null.
 
 #include "tenon/Solver/ShardingProblem.h"
 
@@ -21,9 +21,25 @@ static json fromCosts(const std::vector<double> &costs) {
 
 static std::vector<double> toCosts(const json &list) {
   std::vector<double> costs;
-  for (const json &cost : list)
+  for (const json &cost : list.get_ref<const json::array_t &>())
     costs.push_back(cost.is_null() ? kInfinity : cost.get<double>());
   return costs;
+}
+
+/// Integers only: 1.5 and 1e300 would convert silently.
+static int32_t toIndex(const json &value) {
+  const auto wide = value.is_number_integer() ? value.get<int64_t>() : -1;
+  if (wide < 0 || wide > std::numeric_limits<int32_t>::max())
+    throw json::type_error::create(302, "expected a non-negative integer, found " + value.dump(),
+                                   &value);
+  return static_cast<int32_t>(wide);
+}
+
+static std::vector<int32_t> toIndices(const json &list) {
+  std::vector<int32_t> indices;
+  for (const json &value : list.get_ref<const json::array_t &>())
+    indices.push_back(toIndex(value));
+  return indices;
 }
 
 std::string toJson(const ShardingProblem &problem) {
@@ -31,7 +47,8 @@ std::string toJson(const ShardingProblem &problem) {
   for (const Node &node : problem.nodes)
     root["nodes"].push_back({{"name", node.name}, {"costs", fromCosts(node.costs)}});
   for (const Edge &edge : problem.edges)
-    root["edges"].push_back({{"nodes", {edge.first, edge.second}}, {"costs", fromCosts(edge.costs)}});
+    root["edges"].push_back(
+        {{"nodes", {edge.first, edge.second}}, {"costs", fromCosts(edge.costs)}});
   for (const Group &group : problem.groups) {
     json users = json::array();
     for (const Group::User &user : group.users)
@@ -53,15 +70,16 @@ bool fromJson(const std::string &text, ShardingProblem &problem, std::string &er
     for (const json &node : root.at("nodes"))
       problem.nodes.push_back({node.value("name", std::string()), toCosts(node.at("costs"))});
     for (const json &edge : root.value("edges", json::array()))
-      problem.edges.push_back({edge.at("nodes").at(0).get<int32_t>(), edge.at("nodes").at(1).get<int32_t>(), toCosts(edge.at("costs"))});
+      problem.edges.push_back({toIndex(edge.at("nodes").at(0)), toIndex(edge.at("nodes").at(1)),
+                               toCosts(edge.at("costs"))});
     for (const json &item : root.value("groups", json::array())) {
       Group group;
-      group.producer = item.at("producer").get<int32_t>();
-      group.form = item.at("form").get<std::vector<int32_t>>();
+      group.producer = toIndex(item.at("producer"));
+      group.form = toIndices(item.at("form"));
       for (const json &user : item.at("users"))
-        group.users.push_back({user.at("node").get<int32_t>(), user.at("target").get<std::vector<int32_t>>()});
-      group.forms = item.at("forms").get<int32_t>();
-      group.targets = item.at("targets").get<int32_t>();
+        group.users.push_back({toIndex(user.at("node")), toIndices(user.at("target"))});
+      group.forms = toIndex(item.at("forms"));
+      group.targets = toIndex(item.at("targets"));
       group.price = toCosts(item.at("price"));
       problem.groups.push_back(std::move(group));
     }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the next best strategy of each node would cost: the node is forced, its neighbours take their best values in turn,
-// the rest stays. An upper bound on the true increase, exact where neighbours do not interact.
+// What the next best strategy of each node would cost: one small network per node, of the node and
+// its neighbours, with everything else held at the solution. Eliminating the neighbours leaves the
+// least cost per strategy.
 
-#include "tenon/Solver/ShardingProblem.h"
+#include "CostNetwork.h"
+#include "LocalSearch.h"
+#include "ProblemNetwork.h"
 
 #include <algorithm>
 
@@ -10,107 +13,132 @@ namespace tenon::solver {
 
 namespace {
 
-/// Costs that touch a node, for quick re-evaluation.
-class Incidence {
+constexpr int64_t kLocalTableLimit = 1 << 20;
+/// Users of larger groups do not count each other as neighbours.
+constexpr size_t kLargeGroup = 16;
+
+class LocalNetworks {
 public:
-  Incidence(const ShardingProblem &problem) : problem(problem), edges(problem.nodes.size()), groups(problem.nodes.size()) {
-    for (size_t i = 0; i < problem.edges.size(); ++i)
-      for (int32_t node : {problem.edges[i].first, problem.edges[i].second})
-        edges[node].push_back(static_cast<int32_t>(i));
-    for (size_t i = 0; i < problem.groups.size(); ++i) {
-      groups[problem.groups[i].producer].push_back(static_cast<int32_t>(i));
-      for (const Group::User &user : problem.groups[i].users)
-        groups[user.node].push_back(static_cast<int32_t>(i));
-    }
+  LocalNetworks(const ShardingProblem &problem, const std::vector<int32_t> &choice)
+      : problem(problem), incidence(problem), network(buildNetwork(problem)), choice(choice),
+        touching(network.variableCount()), local(network.variableCount(), -1) {
+    for (int32_t t = 0; t < network.tableCount(); ++t)
+      for (int32_t i = 0; i < network.table(t).arity; ++i)
+        touching[network.scope(network.table(t))[i]].push_back(t);
   }
 
-  std::vector<int32_t> neighbours(int32_t node) const {
-    std::vector<int32_t> result;
-    for (int32_t e : edges[node])
-      result.push_back(problem.edges[e].first == node ? problem.edges[e].second : problem.edges[e].first);
-    for (int32_t g : groups[node]) {
-      result.push_back(problem.groups[g].producer);
-      for (const Group::User &user : problem.groups[g].users)
-        result.push_back(user.node);
-    }
-    std::erase(result, node);
-    std::sort(result.begin(), result.end());
-    result.erase(std::unique(result.begin(), result.end()), result.end());
-    return result;
-  }
-
-  /// Sum of every term that mentions one of these nodes.
-  double local(const std::vector<int32_t> &nodes, const std::vector<int32_t> &choice) const {
-    std::vector<int32_t> touchedEdges, touchedGroups;
-    double total = 0;
-    for (int32_t node : nodes) {
-      total += problem.nodes[node].costs[choice[node]];
-      touchedEdges.insert(touchedEdges.end(), edges[node].begin(), edges[node].end());
-      touchedGroups.insert(touchedGroups.end(), groups[node].begin(), groups[node].end());
-    }
-    auto distinct = [](std::vector<int32_t> &list) {
-      std::sort(list.begin(), list.end());
-      list.erase(std::unique(list.begin(), list.end()), list.end());
-    };
-    distinct(touchedEdges);
-    distinct(touchedGroups);
-    for (int32_t e : touchedEdges) {
-      const Edge &edge = problem.edges[e];
-      total += edge.costs[choice[edge.first] * problem.nodes[edge.second].costs.size() + choice[edge.second]];
-    }
-    for (int32_t g : touchedGroups) {
-      const Group &group = problem.groups[g];
-      std::vector<int32_t> targets;
-      for (const Group::User &user : group.users)
-        targets.push_back(user.target[choice[user.node]]);
-      distinct(targets);
-      for (int32_t target : targets)
-        total += group.price[group.form[choice[group.producer]] * group.targets + target];
-    }
-    return total;
-  }
+  /// Least cost of the terms around a node, per strategy, while its neighbours choose freely.
+  std::vector<double> costs(int32_t node);
 
 private:
+  void collect(int32_t node);
+  void addConditioned(const CostNetwork::Table &table, CostNetwork &small);
+
   const ShardingProblem &problem;
-  std::vector<std::vector<int32_t>> edges, groups;
+  Incidence incidence;
+  CostNetwork network;
+  const std::vector<int32_t> &choice;
+  std::vector<std::vector<int32_t>> touching;
+  std::vector<int32_t> local; ///< Number in the small network, -1 for what is held.
+  std::vector<int32_t> members, tables;
 };
+
+/// The free variables: node, neighbours, and helpers that share a table with them.
+void LocalNetworks::collect(int32_t node) {
+  members = {node};
+  for (int32_t e : incidence.edges[node])
+    members.push_back(problem.edges[e].first == node ? problem.edges[e].second
+                                                     : problem.edges[e].first);
+  for (int32_t g : incidence.groups[node]) {
+    const Group &group = problem.groups[g];
+    members.push_back(group.producer);
+    if (group.producer == node || group.users.size() <= kLargeGroup)
+      for (const Group::User &user : group.users)
+        members.push_back(user.node);
+  }
+  const auto nodes = static_cast<int32_t>(problem.nodes.size());
+  const size_t free = members.size();
+  for (size_t i = 0; i < free; ++i)
+    for (int32_t t : touching[members[i]])
+      for (int32_t k = 0; k < network.table(t).arity; ++k)
+        if (int32_t v = network.scope(network.table(t))[k]; v >= nodes)
+          members.push_back(v);
+  std::sort(members.begin(), members.end());
+  members.erase(std::unique(members.begin(), members.end()), members.end());
+  tables.clear();
+  for (int32_t v : members)
+    tables.insert(tables.end(), touching[v].begin(), touching[v].end());
+  std::sort(tables.begin(), tables.end());
+  tables.erase(std::unique(tables.begin(), tables.end()), tables.end());
+}
+
+/// Adds the slice of a table that the held choices select.
+void LocalNetworks::addConditioned(const CostNetwork::Table &table, CostNetwork &small) {
+  const int32_t *scope = network.scope(table);
+  std::vector<int32_t> free;
+  std::vector<int64_t> strides;
+  int64_t offset = 0, stride = 1, entries = 1;
+  for (int32_t i = table.arity; i-- > 0; stride *= network.size(scope[i])) {
+    if (local[scope[i]] < 0) {
+      offset += stride * choice[scope[i]];
+      continue;
+    }
+    free.insert(free.begin(), scope[i]);
+    strides.insert(strides.begin(), stride);
+    entries *= network.size(scope[i]);
+  }
+  double *costs = small.allocate(entries);
+  std::vector<int32_t> digits(free.size(), 0), renamed;
+  for (int64_t e = 0; e < entries; ++e) {
+    costs[e] = table.costs[offset];
+    for (size_t i = free.size(); i-- > 0;) {
+      offset += strides[i];
+      if (++digits[i] < network.size(free[i]))
+        break;
+      offset -= strides[i] * digits[i];
+      digits[i] = 0;
+    }
+  }
+  for (int32_t v : free)
+    renamed.push_back(local[v]);
+  small.addTable(renamed, costs);
+}
+
+std::vector<double> LocalNetworks::costs(int32_t node) {
+  collect(node);
+  CostNetwork small;
+  for (int32_t v : members)
+    local[v] = small.addVariable(network.size(v));
+  for (int32_t t : tables)
+    addConditioned(network.table(t), small);
+  const int32_t kept = local[node];
+  for (int32_t v : members)
+    local[v] = -1;
+  const EliminationOrder order = small.order(kept);
+  std::vector<char> split;
+  if (order.largest <= static_cast<double>(kLocalTableLimit))
+    small.eliminate(order);
+  else
+    small.eliminateWithin(order, kLocalTableLimit, split);
+  return small.remaining(kept);
+}
 
 } // namespace
 
 std::vector<RunnerUp> runnerUps(const ShardingProblem &problem, const Solution &solution) {
-  Incidence incidence(problem);
   std::vector<RunnerUp> result(problem.nodes.size());
-  std::vector<int32_t> choice = solution.choice;
+  if (!solution.feasible || solution.choice.size() != problem.nodes.size())
+    return result;
+  LocalNetworks networks(problem, solution.choice);
   for (int32_t node = 0; node < static_cast<int32_t>(problem.nodes.size()); ++node) {
-    std::vector<int32_t> around = incidence.neighbours(node), scope = around;
-    scope.push_back(node);
-    const double base = incidence.local(scope, solution.choice);
-    for (int32_t s = 0; s < static_cast<int32_t>(problem.nodes[node].costs.size()); ++s) {
-      if (s == solution.choice[node])
-        continue;
-      choice[node] = s;
-      // Two sweeps: forwards and backwards, so that a change on one side reaches the other.
-      for (int sweep = 0; sweep < 2; ++sweep) {
-        for (int32_t other : around) {
-          double best = kInfinity;
-          int32_t kept = choice[other];
-          for (int32_t o = 0; o < static_cast<int32_t>(problem.nodes[other].costs.size()); ++o) {
-            choice[other] = o;
-            if (double cost = incidence.local(scope, choice); cost < best) {
-              best = cost;
-              kept = o;
-            }
-          }
-          choice[other] = kept;
-        }
-        std::reverse(around.begin(), around.end());
-      }
-      double increase = incidence.local(scope, choice) - base;
-      if (increase < result[node].increase)
-        result[node] = {s, std::max(0.0, increase)};
-      for (int32_t other : scope)
-        choice[other] = solution.choice[other];
-    }
+    const int32_t chosen = solution.choice[node];
+    if (problem.nodes[node].costs.size() < 2)
+      continue;
+    const std::vector<double> costs = networks.costs(node);
+    for (int32_t s = 0; s < static_cast<int32_t>(costs.size()); ++s)
+      if (s != chosen && costs[s] - costs[chosen] < result[node].increase)
+        result[node] = {s, costs[s] - costs[chosen]};
+    result[node].increase = std::max(0.0, result[node].increase);
   }
   return result;
 }

@@ -22,13 +22,15 @@ std::string check(const ShardingProblem &problem) {
       finite |= std::isfinite(cost);
     }
     if (!finite)
-      return "node " + std::to_string(i) + " ('" + problem.nodes[i].name + "') has no strategy with a finite cost";
+      return "node " + std::to_string(i) + " ('" + problem.nodes[i].name +
+             "') has no strategy with a finite cost";
   }
   for (size_t i = 0; i < problem.edges.size(); ++i) {
     const Edge &edge = problem.edges[i];
     const std::string which = "edge " + std::to_string(i);
     if (!inRange(edge.first) || !inRange(edge.second) || edge.first >= edge.second)
-      return which + " joins nodes " + std::to_string(edge.first) + " and " + std::to_string(edge.second);
+      return which + " joins nodes " + std::to_string(edge.first) + " and " +
+             std::to_string(edge.second);
     if (edge.costs.size() != strategies(edge.first) * strategies(edge.second))
       return which + " has " + std::to_string(edge.costs.size()) + " costs, expected " +
              std::to_string(strategies(edge.first) * strategies(edge.second));
@@ -39,6 +41,8 @@ std::string check(const ShardingProblem &problem) {
   for (size_t i = 0; i < problem.groups.size(); ++i) {
     const Group &group = problem.groups[i];
     const std::string which = "group " + std::to_string(i);
+    if (group.forms < 0 || group.targets < 0)
+      return which + " has a negative number of forms or targets";
     if (!inRange(group.producer) || group.form.size() != strategies(group.producer))
       return which + " has a producer out of range, or not one form per strategy";
     std::set<int32_t> members{group.producer};
@@ -55,7 +59,8 @@ std::string check(const ShardingProblem &problem) {
           return which + " has a target out of range";
     }
     if (group.price.size() != static_cast<size_t>(group.forms) * static_cast<size_t>(group.targets))
-      return which + " has " + std::to_string(group.price.size()) + " prices, expected forms x targets";
+      return which + " has " + std::to_string(group.price.size()) +
+             " prices, expected forms x targets";
     for (double cost : group.price)
       if (!isCost(cost))
         return which + " has a negative or undefined price";
@@ -73,7 +78,8 @@ double evaluate(const ShardingProblem &problem, const std::vector<int32_t> &choi
     total += problem.nodes[i].costs[choice[i]];
   }
   for (const Edge &edge : problem.edges)
-    total += edge.costs[choice[edge.first] * problem.nodes[edge.second].costs.size() + choice[edge.second]];
+    total += edge.costs[choice[edge.first] * problem.nodes[edge.second].costs.size() +
+                        choice[edge.second]];
   for (const Group &group : problem.groups) {
     std::set<int32_t> targets;
     for (const Group::User &user : group.users)

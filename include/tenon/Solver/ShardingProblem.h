@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// ShardingProblem: choose one strategy per node so that the sum of node, edge and group costs is least.
-// Plain index-based data; check, solve, evaluate: always all three.
+// ShardingProblem: choose one strategy per node so that the sum of node, edge and group costs is
+// least. Plain index-based data; check, solve, evaluate: always all three.
 //
-// Costs are seconds; infinity forbids. A group prices a value that several users may demand in different forms: each
-// distinct demanded form is paid once, however many users share it (same-target sharing).
+// Costs are seconds; infinity forbids. A group prices a value that several users may demand in
+// different forms: each distinct demanded form is paid once, however many users share it
+// (same-target sharing).
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@ namespace tenon::solver {
 inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 struct Node {
-  std::string name;           ///< For messages.
-  std::vector<double> costs;  ///< One per strategy; at least one is finite.
+  std::string name;          ///< For messages.
+  std::vector<double> costs; ///< One per strategy; at least one is finite.
 };
 
 /// costs[a * strategies(second) + b].
@@ -28,7 +29,8 @@ struct Edge {
 
 /// A produced value with k >= 2 users. form[s] is the form that strategy s of the producer makes;
 /// users[u].target[s] the form that strategy s of that user demands. Cost of a choice: the sum over
-/// distinct targets t demanded of price[form * targets + t]. A node may appear only once in a group.
+/// distinct targets t demanded of price[form * targets + t]. A node may appear only once in a
+/// group.
 struct Group {
   struct User {
     int32_t node = 0;
@@ -50,29 +52,39 @@ struct ShardingProblem {
 struct Solution {
   std::vector<int32_t> choice; ///< Strategy per node.
   double objective = kInfinity;
-  double bound = -kInfinity;   ///< Proven lower bound. Equal to the objective when exact.
-  bool exact = false;          ///< Elimination stayed within its table limit.
+  double bound = -kInfinity; ///< Proven lower bound. Equal to the objective when exact.
+  bool exact = false;        ///< Elimination stayed within its table limit.
   bool feasible = false;
-  int64_t largestTable = 0;    ///< Entries of the widest elimination table.
+  int64_t largestTable = 0; ///< Entries of the widest elimination table.
 };
 
 /// Returns an empty string, or what is malformed: sizes, index ranges, negative or NaN costs.
 std::string check(const ShardingProblem &problem);
 
-/// Objective of a choice, straight from the definition: shares no code with the solvers. Infinity when forbidden.
+/// Objective of a choice, straight from the definition: shares no code with the solvers. Infinity
+/// when forbidden.
 double evaluate(const ShardingProblem &problem, const std::vector<int32_t> &choice);
 
 /// Tries everything. For tests: problems of at most ~10^7 combinations.
 Solution solveByBruteForce(const ShardingProblem &problem);
 
-/// Exact variable elimination in the order that minimises table size; deterministic: the lexicographically
-/// least optimal choice under a fixed relative tolerance of 1e-12 is not promised, the same input gives the same choice. Above `tableLimit` entries it stops being exact: it
-/// returns the best choice found by local search and a lower bound (mini-bucket), exact = false.
+/// Exact variable elimination in the order that minimises table size. Any group is exact: small
+/// ones are one table, others cost one helper variable of two values per target that several users
+/// share. Worst case exponential in the width of the graph; a chain of layers has width 4-5 and
+/// takes milliseconds.
+///
+/// When a joint table would exceed `tableLimit` entries, dominated strategies are removed first. If
+/// that is not enough the answer is no longer exact: the best choice that local search in large
+/// neighbourhoods finds, and a lower bound by mini-buckets; exact = false unless the two meet.
+/// Infeasible: exact and not feasible; not feasible without exact means that no choice was found.
+///
+/// The same input gives the same choice; which of several optima is not promised.
 Solution solveByElimination(const ShardingProblem &problem, int64_t tableLimit = 10'000'000);
 
-/// For a solved problem: per node, the least objective when this node is forced to each of its other strategies
-/// while everything else re-optimises locally (its neighbours free, the rest fixed): the runner-up cost for reports.
-/// Returns for each node (best alternative strategy or -1, objective increase >= 0).
+/// For a solved problem: per node, its best other strategy (-1: none is allowed) and the least
+/// increase of the objective when the node is forced to it while its neighbours choose again and
+/// the rest stays: an upper bound on the true increase. Users of groups with more than 16 users do
+/// not count each other as neighbours.
 struct RunnerUp {
   int32_t strategy = -1;
   double increase = kInfinity;
