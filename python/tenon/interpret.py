@@ -260,7 +260,7 @@ class Interpreter:
 
 def parse_dense(text: str, type_: TextType) -> np.ndarray:
     """`dense<...>` as an array; splats are repeated."""
-    body = text.strip().removeprefix("dense<").rpartition(">")[0]
+    body = text.partition(" : ")[0].strip().removeprefix("dense<").rpartition(">")[0]
     words = re.findall(r"true|false|-?0x[0-9A-Fa-f]+|[-+]?\d[\d.]*(?:[eE][-+]?\d+)?", body)
     if body.startswith('"0x'):
         raise ValueError("a constant in hex is not a small one")
