@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Communicator: the ranks of one group and the collectives among them, on CPU memory. Implementations: self
-// (one rank), threads (ranks of one process), MPI. They only move bytes; sums are ours, in
+// (one rank), threads (ranks of one process), MPI (shared memory within a node, else messages). They only move bytes; sums are ours, in
 // rank order, in f32, rounded once, so that all three give the same bits.
 #pragma once
 
@@ -65,7 +65,16 @@ public:
   virtual void checkTags(bool on) = 0;
   /// Names the group for messages.
   virtual void setName(std::string name) = 0;
+  /// Number that the next collective carries in its tag. Without a call they count up from 1, which does not
+  /// tell a skipped collective from its equal successor; the executor gives each its number in the plan.
+  virtual void setSequence(uint64_t sequence) = 0;
+  /// Tells the other members, as far as the transport can, that this rank fails with `code`: their next wait
+  /// ends with that code and the message `peerFailed`.
+  virtual void cancel(Code code) = 0;
 };
+
+/// The message of a status that only says that another rank failed: not worth printing.
+inline constexpr const char *peerFailed = "a peer failed";
 
 /// A communicator of one rank.
 std::unique_ptr<Communicator> makeSelfCommunicator();
@@ -75,8 +84,20 @@ std::unique_ptr<Communicator> makeSelfCommunicator();
 /// "a peer failed").
 Status runThreadRanks(int ranks, const std::function<Status(Communicator &)> &body);
 
-/// MPI_COMM_WORLD, initialised FUNNELED; finalises on destruction. Fails with Code::Usage when launcher
-/// variables promise more ranks than MPI sees, and with Code::Device when built without MPI.
-Expected<std::unique_ptr<Communicator>> makeMpiCommunicator(int *argc, char ***argv);
+/// How MPI ranks move bytes.
+struct MpiOptions {
+  /// Groups within one node exchange through shared memory; without it everything goes by messages.
+  bool sharedMemory = true;
+};
+
+/// MPI_COMM_WORLD, initialised FUNNELED; finalises when the last communicator made from it dies. Fails with
+/// Code::Usage when launcher variables promise more ranks than MPI sees, and with Code::Device when built
+/// without MPI.
+Expected<std::unique_ptr<Communicator>> makeMpiCommunicator(int *argc, char ***argv,
+                                                            const MpiOptions &options = {});
+
+/// Number of ranks that the launcher's environment variables promise; 0 when this process was not started by
+/// a launcher.
+int launcherRanks();
 
 } // namespace tenon::runtime
