@@ -45,15 +45,23 @@ std::string tenon::layerOf(Location loc) {
   return "";
 }
 
-/// The number of one element of a constant; fails on integers that a double cannot hold.
-static FailureOr<double> numberOf(Operation *op, Attribute element) {
+/// The number of one element of a constant; none for an integer that a double cannot hold.
+static std::optional<double> exactNumber(Attribute element) {
   if (auto number = dyn_cast<FloatAttr>(element))
     return number.getValueAsDouble();
   APInt value = cast<IntegerAttr>(element).getValue();
-  double number = value.getBitWidth() == 1 ? double(value.getZExtValue()) : double(value.getSExtValue());
-  if (value.getBitWidth() > 1 && (std::abs(number) > 0x1p53))
-    return op->emitOpError() << "holds an integer beyond 2^53: " << value.getSExtValue(), failure();
-  return number;
+  if (value.getBitWidth() == 1)
+    return value.isZero() ? 0.0 : 1.0;
+  constexpr int64_t limit = int64_t(1) << 53;
+  if (int64_t integer = value.getSExtValue(); -limit <= integer && integer <= limit)
+    return double(integer);
+  return std::nullopt;
+}
+
+static FailureOr<double> numberOf(Operation *op, Attribute element) {
+  if (std::optional<double> number = exactNumber(element))
+    return *number;
+  return op->emitOpError() << "holds an integer beyond 2^53: " << cast<IntegerAttr>(element).getValue().getSExtValue(), failure();
 }
 
 std::optional<double> FunctionLowering::splat(Value value) {
@@ -66,8 +74,7 @@ std::optional<double> FunctionLowering::splat(Value value) {
   auto elements = constant ? dyn_cast<DenseElementsAttr>(constant.getValue()) : DenseElementsAttr();
   if (!elements || !elements.isSplat())
     return std::nullopt;
-  FailureOr<double> number = numberOf(op, elements.getSplatValue<Attribute>());
-  return succeeded(number) ? std::optional<double>(*number) : std::nullopt;
+  return exactNumber(elements.getSplatValue<Attribute>());
 }
 
 FunctionLowering::Result FunctionLowering::region(Value value) {
@@ -367,13 +374,51 @@ FunctionLowering::Result FunctionLowering::lower(tp::AttentionOp op) {
   return body.out;
 }
 
+FunctionLowering::Result FunctionLowering::ropePositions(tp::RopeOp op, int64_t batch, int64_t sequence) {
+  if (Value positions = op.getPositions()) {
+    Result x = region(positions);
+    if (failed(x))
+      return failure();
+    return build.denseRows(EntryBuilder::broadcast(*x, {batch, sequence}));
+  }
+  FailureOr<plan::RankValue> first = rankValue(op, op.getPositionAttr(), 0);
+  if (failed(first))
+    return failure();
+  // A block may begin at the end of the sequence and be padding alone: its positions stay in range.
+  bool depends = first->kind != plan::RankValue::Kind::Constant;
+  Operand all = depends ? iota(first->n, first->n + sequence) : iota(sequence + first->base, sequence + first->base);
+  return Operand{all.buffer, *first, {batch, sequence}, {0, 1}};
+}
+
+Operand FunctionLowering::iota(int64_t count, int64_t size) {
+  auto [it, added] = iotas.try_emplace({count, size});
+  if (!added)
+    return it->second;
+  Operand whole = it->second = build.newBuffer(plan::DataType::I32, {size});
+  auto part = [&](int64_t first, int64_t length) { return EntryBuilder::slice(whole, {first}, {length}, {1}); };
+  build.fill(part(0, std::min<int64_t>(count, 1)), 0);
+  // 0; then 0 + 1; then 0, 1 + 2; ...
+  for (int64_t done = 1; done < count; done *= 2) {
+    int64_t length = std::min(done, count - done);
+    build.add(plan::Elementwise{{part(0, length)},
+                                part(done, length),
+                                {{ExprOp::Input, 0, 0}, {ExprOp::Constant, 0, double(done)}, {ExprOp::Add, 0, 0}}});
+  }
+  if (count < size)
+    build.fill(part(count, size - count), double(std::max<int64_t>(count - 1, 0)));
+  return whole;
+}
+
 FunctionLowering::Result FunctionLowering::lower(tp::RopeOp op) {
-  Result x = region(op.getInput()), positions = region(op.getPositions()), cos = region(op.getCos()), sin = region(op.getSin());
-  if (failed(x) || failed(positions) || failed(cos) || failed(sin))
+  Result x = region(op.getInput()), cos = region(op.getCos()), sin = region(op.getSin());
+  if (failed(x) || failed(cos) || failed(sin))
+    return failure();
+  Result positions = ropePositions(op, x->sizes[0], x->sizes[1]);
+  if (failed(positions))
     return failure();
   plan::Rope body;
   body.x = build.denseRows(*x);
-  body.positions = build.denseRows(EntryBuilder::broadcast(*positions, {x->sizes[0], x->sizes[1]}));
+  body.positions = *positions;
   body.cos = build.contiguous(build.cast(*cos, plan::DataType::F32));
   body.sin = build.contiguous(build.cast(*sin, plan::DataType::F32));
   body.interleaved = op.getInterleaved();

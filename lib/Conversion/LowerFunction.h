@@ -9,6 +9,8 @@
 
 #include "tenon/Dialect/TP/IR/TPDialect.h"
 
+#include <map>
+
 namespace tenon {
 
 /// The weights of the plan by the symbol of their global. `ones` is set for the scales of norms on the way.
@@ -65,6 +67,11 @@ private:
   Result norm(mlir::Operation *op, plan::Norm::Kind kind, mlir::Value x, mlir::Value scale, mlir::Value bias,
               int64_t dims, float eps);
 
+  /// Positions [batch, sequence] of a rope: its operand, or those counted from its `position`.
+  Result ropePositions(tp::RopeOp op, int64_t batch, int64_t sequence);
+  /// A buffer of `size` i32: 0, 1, .., count - 1, then count - 1 again. Made once, in log2(count) steps.
+  plan::Operand iota(int64_t count, int64_t size);
+
   /// The region of a value; materialises a constant.
   Result region(mlir::Value value);
   /// A value that is one number everywhere.
@@ -84,6 +91,7 @@ private:
   plan::Entry entry;
   EntryBuilder build;
   llvm::DenseMap<mlir::Value, plan::Operand> regions;
+  std::map<std::pair<int64_t, int64_t>, plan::Operand> iotas;
 };
 
 /// The name of the layer that a location stands for: its name, or the first name inside it; "" without one.

@@ -21,7 +21,7 @@ FailureOr<plan::Plan> tenon::verifiedPlan(ModuleOp module) {
   if (failed(plan))
     return failure();
   if (Status status = plan::verifyAll(*plan); !status)
-    return module.emitError() << "the plan is not acceptable: " << status.message(), failure();
+    return emitError(module.getLoc()) << "the plan is not acceptable: " << status.message(), failure();
   return plan;
 }
 
@@ -30,7 +30,7 @@ LogicalResult tenon::emitPlan(ModuleOp module, StringRef path) {
   if (failed(plan))
     return failure();
   if (Status status = plan::writeFile(*plan, path.str()); !status)
-    return module.emitError() << status.message();
+    return emitError(module.getLoc()) << status.message();
   return success();
 }
 

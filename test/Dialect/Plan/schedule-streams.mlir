@@ -55,6 +55,9 @@ plan.entry @overlap {
   // CHECK-NEXT: plan.fill
   // CHECK-NEXT: plan.wait {event = 0
   // CHECK-NEXT: plan.all_reduce
+  // Stream 0 ends behind stream 1.
+  // CHECK-NEXT: plan.record {event = 1 : i32, stream = 1 : i32}
+  // CHECK-NEXT: plan.wait {event = 1 : i32}
   // CHECK-NEXT: {{^ *}}}
   plan.fill out(%x[0, 8xf32]) {value = 0.0 : f64}
   plan.fill out(%z[0, 8xf32]) {value = 1.0 : f64}
@@ -75,6 +78,23 @@ plan.entry @bytes {
   plan.all_reduce x(%x[0, 8xf32]) out(%y[0, 8xf32]) {axes = ["tp"]}
   plan.fill out(%x[8, 8xf32]) {value = 1.0 : f64}
   plan.fill out(%x[4, 8xf32]) {value = 1.0 : f64}
+}
+
+// A step that begins with a collective: stream 1 begins behind stream 0.
+// CHECK-LABEL: plan.entry @first attributes {events = 2 : i32}
+plan.entry @first {
+  %x = plan.buffer 8 : !plan.buffer<f32>
+  %y = plan.buffer 16 : !plan.buffer<f32>
+  // CHECK: plan.input
+  plan.input "x" %x [8] : !plan.buffer<f32>
+  // CHECK-NEXT: plan.record {event = 0 : i32}
+  // CHECK-NEXT: plan.wait {event = 0 : i32, stream = 1 : i32}
+  // CHECK-NEXT: plan.all_gather
+  // CHECK-NEXT: plan.record {event = 1 : i32, stream = 1 : i32}
+  // CHECK-NEXT: plan.wait {event = 1 : i32}
+  // CHECK-NEXT: plan.output
+  plan.all_gather x(%x[0, 8xf32]) out(%y[0, 16xf32]) {axes = ["tp"]}
+  plan.output "y" %y [16] axes [[]] : !plan.buffer<f32>
 }
 
 // An offset that depends on the rank may touch all of its buffer.

@@ -13,6 +13,9 @@ using namespace tenon;
 using namespace tenon::plan;
 
 namespace {
+/// In the place of an op's number: the begin of the entry.
+constexpr int64_t kStart = -2;
+
 /// One earlier access to a buffer.
 struct Touch {
   int64_t op;
@@ -59,10 +62,20 @@ void plan::scheduleStreams(plan::Entry &entry) {
   std::array<int64_t, kStreams> known{-1, -1};
   std::vector<int64_t> waitsFor(count, -1);
   std::vector<bool> recorded(count, false);
+  std::array<int64_t, kStreams> latest{-1, -1};
   for (int64_t i = 0; i < count; ++i) {
     plan::Op &op = entry.ops[i];
     op.stream = std::holds_alternative<plan::Collective>(op.body) ? 1 : 0;
     int64_t needed = neededBefore(op, op.stream, touches, entry);
+    // Stream 1 begins behind stream 0, so that consecutive steps cannot race.
+    bool begins = op.stream == 1 && latest[1] < 0;
+    if (begins && needed < 0) {
+      if (latest[0] < 0)
+        waitsFor[i] = kStart;
+      else
+        needed = latest[0];
+    }
+    latest[op.stream] = i;
     if (needed > known[op.stream]) {
       known[op.stream] = needed;
       waitsFor[i] = needed;
@@ -73,20 +86,31 @@ void plan::scheduleStreams(plan::Entry &entry) {
         touches[access.operand->buffer].push_back({i, op.stream, access.write, span.first, span.last});
   }
 
+  // Stream 0 ends behind stream 1.
+  bool endWaits = latest[1] > known[0];
+  if (endWaits)
+    recorded[latest[1]] = true;
+
   std::vector<plan::Op> ops;
   std::vector<int32_t> eventOf(count, -1);
   entry.events = 0;
   for (int64_t i = 0; i < count; ++i) {
     int stream = entry.ops[i].stream;
     std::string location = entry.ops[i].location;
-    if (waitsFor[i] >= 0)
+    if (waitsFor[i] == kStart) {
+      ops.push_back({plan::Record{entry.events}, 0, location, 0});
+      ops.push_back({plan::Wait{entry.events++}, stream, location, 0});
+    } else if (waitsFor[i] >= 0) {
       ops.push_back({plan::Wait{eventOf[waitsFor[i]]}, stream, location, 0});
+    }
     ops.push_back(std::move(entry.ops[i]));
     if (recorded[i]) {
       eventOf[i] = entry.events++;
       ops.push_back({plan::Record{eventOf[i]}, stream, location, 0});
     }
   }
+  if (endWaits)
+    ops.push_back({plan::Wait{eventOf[latest[1]]}, 0, "", 0});
   entry.ops = std::move(ops);
 }
 

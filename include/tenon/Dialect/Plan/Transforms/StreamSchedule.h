@@ -19,7 +19,7 @@ inline constexpr int kStreams = 2;
 
 /// Puts collectives on stream 1 and everything else on stream 0, keeps the order, and joins the streams by
 /// pairs of records and waits: one for each hazard (by the elements that two operands span; all of the buffer where an
-/// offset depends on the rank) that earlier pairs do not imply. Drops records and waits of the input. Sets `events`.
+/// offset depends on the rank) that earlier pairs do not imply, one before the first op of stream 1, and one behind its last. Drops records and waits of the input. Sets `events`.
 void scheduleStreams(plan::Entry &entry);
 
 /// The happens-before order of an entry with streams and events.
