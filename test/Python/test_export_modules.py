@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plain modules: names from signature and pytree, op coverage against PyTorch, and what is refused."""
 
+import pathlib
 import tempfile
 
 import numpy as np
@@ -12,6 +13,9 @@ from tenon.checkpoint import load_tensors
 from tenon.interpret import interpret
 from tenon.tp_text import parse_module
 from torch import nn
+
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def numbers(*shape):
@@ -252,3 +256,15 @@ def test_an_unsupported_op_in_a_dead_or_constant_part_does_no_harm():
         return x + torch.arange(8).cumsum(0).float().argsort()
 
     check(Apply(forward), X)
+
+
+def test_the_documentation_lists_every_op():
+    import re
+
+    from tenon import exporter  # noqa: F401 (registers the handlers)
+    from tenon.lowering import HANDLERS
+
+    page = (ROOT / "docs/Import.md").read_text()
+    table = page[page.index("## Ops"):page.index("In-place ops")]
+    listed = {name for name in re.findall(r"`([a-z_A-Z0-9.]+)`", table) if not name.startswith("tp.")}
+    assert listed == {h.removeprefix("aten.") for h in HANDLERS} - {"getitem", "tenon.attention"}
