@@ -4,6 +4,7 @@
 
 #include "tenon/Conversion/TPToPlan.h"
 #include "tenon/Dialect/Plan/Transforms/Passes.h"
+#include "tenon/Target/PlanEmitter.h"
 #include "tenon/Transforms/Passes.h"
 
 #include "llvm/Support/FileSystem.h"
@@ -123,6 +124,7 @@ void tenon::registerTenonPasses() {
   registerTenonTransformsPasses();
   registerConvertTPToPlanPass();
   plan::registerPlanPasses();
+  registerPlanTargetPasses();
   registerCanonicalizerPass();
   registerCSEPass();
   registerSymbolDCEPass();
