@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// Reads machine files strictly: a constant that is missing, not positive or unknown is an error
+// that names it.
 
 #include "tenon/Cost/MachineModel.h"
 
@@ -6,6 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <sstream>
@@ -25,16 +29,31 @@ std::string MachineModel::digest() const {
 namespace {
 
 /// Reads a positive number; says what is wrong with it otherwise.
-bool readPositive(const nlohmann::json &object, const char *key, const std::string &where, double &value, std::string &error) {
+bool readPositive(const nlohmann::json &object, const char *key, const std::string &where,
+                  double &value, std::string &error) {
   if (!object.contains(key) || !object[key].is_number()) {
     error = where + ": constant '" + key + "' is missing or not a number";
     return false;
   }
   value = object[key].get<double>();
-  if (!(value > 0)) {
+  if (!(value > 0) || !std::isfinite(value)) {
     error = where + ": constant '" + key + "' must be positive, found " + object[key].dump();
     return false;
   }
+  return true;
+}
+
+/// Refuses keys that nothing reads: a misspelt constant must not pass silently.
+bool knows(const nlohmann::json &object, std::initializer_list<const char *> keys,
+           const std::string &where, std::string &error) {
+  for (const auto &[key, value] : object.items())
+    if (std::none_of(keys.begin(), keys.end(),
+                     [&, &key = key](const char *known) { return key == known; })) {
+      error = where + ": unknown constant '" + key + "'; expected one of:";
+      for (const char *known : keys)
+        error += std::string(" ") + known;
+      return false;
+    }
   return true;
 }
 
@@ -54,15 +73,23 @@ std::optional<MachineModel> parseMachine(const std::string &text, std::string &e
   }
   machine.name = json["name"].get<std::string>();
   const std::string where = "machine '" + machine.name + "'";
-  if (!json.contains("peak_flops") || !json["peak_flops"].is_object() || !json["peak_flops"].contains("f32")) {
+  if (!knows(json, {"name", "peak_flops", "memory_bandwidth", "memory_bytes", "launch_s", "axes"},
+             where, error))
+    return std::nullopt;
+  if (!json.contains("peak_flops") || !json["peak_flops"].is_object() ||
+      !json["peak_flops"].contains("f32")) {
     error = where + ": constant 'peak_flops' needs at least 'f32'";
     return std::nullopt;
   }
+  if (!knows(json["peak_flops"], {"f32", "bf16", "f16"}, where + " peak_flops", error))
+    return std::nullopt;
   for (const auto &[type, value] : json["peak_flops"].items())
-    if (!readPositive(json["peak_flops"], type.c_str(), where + " peak_flops", machine.peakFlops[type], error))
+    if (!readPositive(json["peak_flops"], type.c_str(), where + " peak_flops",
+                      machine.peakFlops[type], error))
       return std::nullopt;
   if (!readPositive(json, "memory_bandwidth", where, machine.memoryBandwidth, error) ||
-      !readPositive(json, "memory_bytes", where, machine.memoryBytes, error) || !readPositive(json, "launch_s", where, machine.launch, error))
+      !readPositive(json, "memory_bytes", where, machine.memoryBytes, error) ||
+      !readPositive(json, "launch_s", where, machine.launch, error))
     return std::nullopt;
   if (!json.contains("axes") || !json["axes"].is_array() || json["axes"].empty()) {
     error = where + ": 'axes' must be a list with one entry per kind of link, fastest first";
@@ -70,12 +97,15 @@ std::optional<MachineModel> parseMachine(const std::string &text, std::string &e
   }
   for (const nlohmann::json &axis : json["axes"]) {
     Link link;
-    if (!axis.is_object() || !readPositive(axis, "alpha_s", where + " axes", link.alpha, error) ||
-        !readPositive(axis, "bandwidth", where + " axes", link.bandwidth, error)) {
-      if (error.empty())
-        error = where + ": an entry of 'axes' is not an object";
+    if (!axis.is_object()) {
+      error = where + ": an entry of 'axes' is not an object";
       return std::nullopt;
     }
+    if (!knows(axis, {"alpha_s", "hop_s", "bandwidth"}, where + " axes", error) ||
+        !readPositive(axis, "alpha_s", where + " axes", link.alpha, error) ||
+        !readPositive(axis, "hop_s", where + " axes", link.hop, error) ||
+        !readPositive(axis, "bandwidth", where + " axes", link.bandwidth, error))
+      return std::nullopt;
     machine.links.push_back(link);
   }
   return machine;
@@ -101,7 +131,10 @@ std::optional<MachineModel> loadMachine(const std::string &nameOrPath, std::stri
   }
   std::stringstream text;
   text << file.rdbuf();
-  return parseMachine(text.str(), error);
+  std::optional<MachineModel> machine = parseMachine(text.str(), error);
+  if (!machine)
+    error = nameOrPath + ": " + error;
+  return machine;
 }
 
 } // namespace tenon::cost

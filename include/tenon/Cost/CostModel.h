@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// CostModel: seconds of ops, copies and collectives on a machine. A roofline plus a launch for ops; latency plus
-// bytes over bandwidth, in the ring form, for collectives. One concrete class.
+// CostModel: seconds of ops, copies and collectives on a machine. A roofline plus a launch for ops;
+// latency plus bytes over bandwidth, in the ring form, for collectives. One concrete class.
 //
-// Worked example (cpu): all_reduce of 1 MB over 2 ranks sends 2*(1/2)*1 MB = 1 MB per rank: 2 * 1e-5 s + 1e6 / 2.5e9 = 0.42 ms.
+// Worked example (cpu): all_reduce of 1 MB over 2 ranks sends 2*(1/2)*1 MB = 1 MB per rank:
+// 1 us launch + 8 us + 2*1 * 2 us + 1e6 / 2.5e9 s = 413 us.
 #pragma once
 
 #include "tenon/Cost/MachineModel.h"
@@ -20,12 +21,20 @@ public:
   double opSeconds(double flops, double bytes, plan::DataType type) const;
   /// Reading and writing `bytes` in all, without a launch.
   double copySeconds(double bytes) const;
-  /// One step of a reshard on a value of this shape: latency per peer step of each axis, bytes over the slowest link of the
-  /// group, and the packing copies that a dimension other than the leading one needs.
-  double stepSeconds(const sharding::Step &step, const sharding::Sharding &before, const std::vector<int64_t> &shape,
-                     const sharding::Mesh &mesh, int64_t elementBytes) const;
-  /// The same as a function for reshardPath. Keeps references: it must not outlive shape and mesh.
-  sharding::StepPrice stepPrice(const std::vector<int64_t> &shape, const sharding::Mesh &mesh, int64_t elementBytes) const;
+  /// A collective over p ranks in which each sends `bytes` (ring form), without launch and packing.
+  double collectiveSeconds(sharding::StepKind kind, double bytes, int64_t p,
+                           const Link &link) const;
+  /// The slowest link that a group over these axes uses. Axes of one parent are one link.
+  Link linkOf(const sharding::AxisList &axes, const sharding::Mesh &mesh) const;
+  /// One step of a reshard on a value of this shape: launch, collective, and the packing copies
+  /// that a dimension needs when it is not the leading one or does not divide.
+  double stepSeconds(const sharding::Step &step, const sharding::Sharding &before,
+                     const std::vector<int64_t> &shape, const sharding::Mesh &mesh,
+                     int64_t elementBytes) const;
+  /// The same as a function for reshardPath. Holds a copy of shape and mesh; must not outlive the
+  /// model.
+  sharding::StepPrice stepPrice(const std::vector<int64_t> &shape, const sharding::Mesh &mesh,
+                                int64_t elementBytes) const;
 
 private:
   MachineModel theMachine;

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// MachineModel: the constants of a machine, from a JSON file that is shipped (by name) or the user's (by path).
+// MachineModel: the constants of a machine, from a JSON file that is shipped (by name) or the
+// user's (by path).
 //
-//   {"name": "cpu", "peak_flops": {"f32": 9.5e10, "bf16": 2e11}, "memory_bandwidth": 1e10, "memory_bytes": 1.2e10,
-//    "launch_s": 1e-6, "axes": [{"alpha_s": 1e-5, "bandwidth": 2.5e9}]}
+//   {"name": "cpu", "peak_flops": {"f32": 9.5e10, "bf16": 2e11}, "memory_bandwidth": 1e10,
+//   "memory_bytes": 1.2e10,
+//    "launch_s": 1e-6, "axes": [{"alpha_s": 8e-6, "hop_s": 2e-6, "bandwidth": 2.5e9}]}
 //
-// Units: flop/s, B/s, bytes, seconds. `axes[0]` is the fastest link (the last mesh axis); a mesh with more axes than entries uses the last
-// entry for the outer ones. Every constant must be present and positive: nothing is guessed.
+// Units: flop/s, B/s, bytes, seconds. Peaks are what large matmuls and copies reach, not the data
+// sheet's. `axes[0]` is the fastest link (the last mesh axis); a mesh with more axes than entries
+// uses the last entry for the outer ones. Every constant must be present and positive: nothing is
+// guessed, and an unknown key is an error.
 #pragma once
 
 #include "tenon/runtime/plan/Plan.h"
@@ -17,8 +21,11 @@
 
 namespace tenon::cost {
 
+/// A collective over p ranks takes alpha + rounds * hop + bytes / bandwidth, with p - 1 rounds
+/// (all_reduce: twice as many) and the bytes that one rank sends in the ring form.
 struct Link {
-  double alpha = 0;     ///< Seconds per collective per peer step.
+  double alpha = 0;     ///< Seconds per collective.
+  double hop = 0;       ///< Seconds per round of the ring.
   double bandwidth = 0; ///< Bytes per second that one rank sends.
 };
 
@@ -31,12 +38,13 @@ struct MachineModel {
   std::vector<Link> links; ///< Fastest first.
   std::string text;        ///< The file as read.
 
-  /// First 16 hex digits of a hash of the file's text: plans name the machine that they were made for.
+  /// First 16 hex digits of a hash of the file's text: plans name the machine that they were made
+  /// for.
   std::string digest() const;
 };
 
-/// Loads a shipped machine by name, or a file by path. On failure returns nullopt; `error` names the key, or lists the
-/// shipped names.
+/// Loads a shipped machine by name, or a file by path. On failure returns nullopt; `error` names
+/// the key, or lists the shipped names.
 std::optional<MachineModel> loadMachine(const std::string &nameOrPath, std::string &error);
 /// Reads the JSON text.
 std::optional<MachineModel> parseMachine(const std::string &text, std::string &error);
