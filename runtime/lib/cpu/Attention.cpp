@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention: per batch and KV head, keys and values are packed into panels once; then blocks of up to 48
-// query rows (over all query heads of the group) compute scores, softmax and the weighted sum of values. Few
-// rows, as in decoding, read keys and values where they lie.
+// Attention: per batch and KV head, keys and values are packed into panels once; then blocks of up
+// to 48 query rows (over all query heads of the group) compute scores, softmax and the weighted sum
+// of values. Few rows, as in decoding, read keys and values where they lie.
 #include "Work.h"
 
 #include <limits>
@@ -89,7 +89,8 @@ private:
       runBlock(b, g, row, std::min(block_, rows_ - row), memory);
   }
 
-  // Panel j holds keys [j * panel, (j + 1) * panel) as columns, d rows; what lies behind the last key is 0.
+  // Panel j holds keys [j * panel, (j + 1) * panel) as columns, d rows; what lies behind the last
+  // key is 0.
   void packKeys(int64_t b, int64_t g, float *memory) const {
     const RowKernels &rows = *context_.rows;
     const Region &k = regions_[K];
@@ -168,7 +169,8 @@ private:
     }
   }
 
-  // Turns scores into unnormalised weights, 0 where the query does not attend; returns 1 / their sum, or 0.
+  // Turns scores into unnormalised weights, 0 where the query does not attend; returns 1 / their
+  // sum, or 0.
   float softmaxRow(int64_t b, int64_t g, int64_t r, int64_t s, int64_t seen, float *scores,
                    float *staged) const {
     const RowKernels &rows = *context_.rows;
@@ -180,8 +182,7 @@ private:
     }
     if (regions_[Mask].data) {
       const Region &mask = regions_[Mask];
-      const uint8_t *attends =
-          reinterpret_cast<const uint8_t *>(mask.at(offset(Mask, {b, s})));
+      const uint8_t *attends = reinterpret_cast<const uint8_t *>(mask.at(offset(Mask, {b, s})));
       const int64_t stride = mask.strides[2];
       constexpr float infinity = std::numeric_limits<float>::infinity();
       for (int64_t i = 0; i < n; ++i)
@@ -207,8 +208,12 @@ private:
 
 PreparedWork prepare(const plan::Attention &op, const Binding &binding, Context &context) {
   Binder bind(binding);
-  std::vector<Region> regions = {bind(op.q),   bind(op.k),           bind(op.v),
-                                 bind(op.out), bind.optional(op.mask), bind.optional(op.bias)};
+  std::vector<Region> regions = {bind(op.q),
+                                 bind(op.k),
+                                 bind(op.v),
+                                 bind(op.out),
+                                 bind.optional(op.mask),
+                                 bind.optional(op.bias)};
   const Region &q = regions[Q], &k = regions[K], &v = regions[V], &out = regions[Out];
   bind.require(q.rank() == 5 && k.rank() == 4 && v.rank() == 4 && out.rank() == 5,
                "expected q and out of 5 dimensions, k and v of 4");
@@ -228,11 +233,10 @@ PreparedWork prepare(const plan::Attention &op, const Binding &binding, Context 
   bind.require(!regions[Mask].data || regions[Mask].type == plan::DataType::I1,
                "expected a mask of i1");
   for (Slot slot : {Q, K, V, Out})
-    bind.require(plan::byteWidth(regions[slot].type) != 8 &&
-                     regions[slot].type != plan::DataType::I32 &&
-                     regions[slot].type != plan::DataType::I1,
-                 std::string("expected floating-point operands, found ") +
-                     plan::name(regions[slot].type));
+    bind.require(
+        plan::byteWidth(regions[slot].type) != 8 && regions[slot].type != plan::DataType::I32 &&
+            regions[slot].type != plan::DataType::I1,
+        std::string("expected floating-point operands, found ") + plan::name(regions[slot].type));
   if (!bind.status().ok())
     return bind.status();
   auto work = std::make_unique<AttentionWork>(op, std::move(regions), context);

@@ -12,8 +12,8 @@ namespace tenon::runtime::cpu {
 using CastRun = void (*)(const RowKernels &rows, const std::byte *from, int64_t fromStride,
                          std::byte *to, int64_t toStride, int64_t n);
 
-/// Returns the mover for a pair of types. Integers convert among each other exactly (to I1: x != 0);
-/// everything else goes through f32.
+/// Returns the mover for a pair of types. Integers convert among each other exactly (to I1: x !=
+/// 0); everything else goes through f32.
 CastRun castRun(plan::DataType from, plan::DataType to);
 
 } // namespace tenon::runtime::cpu

@@ -57,8 +57,8 @@ PreparedWork prepare(const plan::Collective &op, const Binding &binding, Context
   bind.require(out.elements() == expected, "expected " + std::to_string(expected) +
                                                " elements of output, found " +
                                                std::to_string(out.elements()));
-  bool blocks = op.kind == plan::CollectiveKind::ReduceScatter ||
-                op.kind == plan::CollectiveKind::AllToAll;
+  bool blocks =
+      op.kind == plan::CollectiveKind::ReduceScatter || op.kind == plan::CollectiveKind::AllToAll;
   bind.require(!blocks || n % p == 0, "expected a multiple of " + std::to_string(p) +
                                           " elements, found " + std::to_string(n));
   if (!bind.status().ok())

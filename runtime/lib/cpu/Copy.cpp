@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Copy: strided, with cast. Runs that are contiguous on both sides are memcpy; a transposition goes in tiles
-// of 32 x 32, so that both sides use whole cache lines.
+// Copy: strided, with cast. Runs that are contiguous on both sides are memcpy; a transposition goes
+// in tiles of 32 x 32, so that both sides use whole cache lines.
 #include "CastRun.h"
 #include "Work.h"
 
@@ -48,8 +48,7 @@ void floatRun(const RowKernels &rows, const std::byte *from, int64_t fromStride,
   }
 }
 
-template <plan::DataType From>
-CastRun castFrom(plan::DataType to) {
+template <plan::DataType From> CastRun castFrom(plan::DataType to) {
   using plan::DataType;
   switch (to) {
   case DataType::F32:
@@ -68,8 +67,7 @@ CastRun castFrom(plan::DataType to) {
   return nullptr;
 }
 
-template <typename From>
-CastRun integerTo(plan::DataType to, CastRun floats) {
+template <typename From> CastRun integerTo(plan::DataType to, CastRun floats) {
   using plan::DataType;
   if (to == DataType::I32)
     return integerRun<From, int32_t, false>;
@@ -98,8 +96,9 @@ void transposeTile(const std::byte *from, int64_t fromRow, std::byte *to, int64_
                    int64_t rows, int64_t columns) {
   const T *src = reinterpret_cast<const T *>(from);
   T *dst = reinterpret_cast<T *>(to);
-  // Through a local tile: with steps of 4 KiB all lines of a column fall on the same few places of the cache, so
-  // both sides are touched in whole rows only. One element more per row keeps the tile itself from that.
+  // Through a local tile: with steps of 4 KiB all lines of a column fall on the same few places of
+  // the cache, so both sides are touched in whole rows only. One element more per row keeps the
+  // tile itself from that.
   constexpr int64_t kTile = 32;
   T local[kTile][kTile + 1];
   for (int64_t r0 = 0; r0 < rows; r0 += kTile)
@@ -133,18 +132,17 @@ public:
     if (empty_)
       return Status();
     int64_t columns = tileColumns_ ? tileColumns_ : 1;
-    parallelFor(context_, outer_.iterations(), n_ * columns,
-                [&](int, int64_t begin, int64_t end) {
-                  NestCursor cursor(outer_, begin);
-                  for (int64_t i = begin; i < end; ++i, cursor.next()) {
-                    const std::byte *from = from_.at(cursor[1]);
-                    std::byte *to = to_.at(cursor[0]);
-                    if (tileColumns_)
-                      tile(from, to);
-                    else
-                      run_(*context_.rows, from, fromStride_, to, toStride_, n_);
-                  }
-                });
+    parallelFor(context_, outer_.iterations(), n_ * columns, [&](int, int64_t begin, int64_t end) {
+      NestCursor cursor(outer_, begin);
+      for (int64_t i = begin; i < end; ++i, cursor.next()) {
+        const std::byte *from = from_.at(cursor[1]);
+        std::byte *to = to_.at(cursor[0]);
+        if (tileColumns_)
+          tile(from, to);
+        else
+          run_(*context_.rows, from, fromStride_, to, toStride_, n_);
+      }
+    });
     return Status();
   }
 

@@ -115,8 +115,8 @@ struct Task {
   std::string label; ///< Op and layer, for messages.
 };
 
-/// A task in its place in a queue. A wait waits for the number of records of its event that had been
-/// enqueued before it.
+/// A task in its place in a queue. A wait waits for the number of records of its event that had
+/// been enqueued before it.
 struct Item {
   Task *task = nullptr;
   int op = 0;
@@ -305,8 +305,8 @@ private:
       failure_ = std::move(status);
   }
 
-  // Runs the favoured stream as far as it goes and the starved one only when the other cannot advance. A wait's
-  // record was enqueued before the wait, so some stream can always advance.
+  // Runs the favoured stream as far as it goes and the starved one only when the other cannot
+  // advance. A wait's record was enqueued before the wait, so some stream can always advance.
   void drain() {
     int favoured = policy_ == StreamPolicy::Starve0 ? 1 : 0;
     while (failure_.ok()) {
@@ -354,8 +354,8 @@ void CpuCapture::replay() {
 
 Expected<std::unique_ptr<Device>> makeCpuDevice(const CpuOptions &options) {
   if (options.threads < 1 || options.threads > 4096)
-    return Status(Code::Usage, "threads per rank: expected 1 to 4096, found " +
-                                   std::to_string(options.threads));
+    return Status(Code::Usage,
+                  "threads per rank: expected 1 to 4096, found " + std::to_string(options.threads));
   Expected<cpu::Isa> isa = cpu::chooseIsa(options.isa);
   if (!isa)
     return isa.status();

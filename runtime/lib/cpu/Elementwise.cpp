@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elementwise: a postfix program run over blocks of 512 elements that stay in the first-level cache. Inputs
-// and outputs that are f32 and contiguous are used where they lie; all others pass through a row of f32.
-// Integer programs run over int64 blocks in the same way.
+// Elementwise: a postfix program run over blocks of 512 elements that stay in the first-level
+// cache. Inputs and outputs that are f32 and contiguous are used where they lie; all others pass
+// through a row of f32. Integer programs run over int64 blocks in the same way.
 #include "CastRun.h"
 #include "Work.h"
 
@@ -96,8 +96,7 @@ protected:
     int64_t elements() const { return rows * columns; }
   };
 
-  template <typename Body>
-  void forEachBlock(Body body) {
+  template <typename Body> void forEachBlock(Body body) {
     if (n_ == 0)
       return;
     int64_t operators = int64_t(expr_.size());
@@ -105,8 +104,7 @@ protected:
       for (int64_t i = begin; i < end; ++i) {
         if (rowsPerBlock_ > 1) {
           int64_t row = i * rowsPerBlock_;
-          body(thread,
-               Block{row, std::min(rowsPerBlock_, rows_.iterations() - row), 0, n_});
+          body(thread, Block{row, std::min(rowsPerBlock_, rows_.iterations() - row), 0, n_});
         } else {
           int64_t column = i % chunksPerRow_ * kBlock;
           body(thread, Block{i / chunksPerRow_, 1, column, std::min(kBlock, n_ - column)});
@@ -116,8 +114,7 @@ protected:
   }
 
   /// Calls f(pointer to the run's first element, index of the run within the block) for operand j.
-  template <typename F>
-  void forEachRun(const Block &block, int j, F f) const {
+  template <typename F> void forEachRun(const Block &block, int j, F f) const {
     const Region &region = regions_[j];
     int64_t step = inner_.strides[0][j];
     NestCursor cursor(rows_, block.row);
@@ -235,8 +232,7 @@ public:
 
   Status run() override {
     forEachBlock([&](int thread, const Block &block) {
-      evaluate(block,
-               reinterpret_cast<int64_t *>(context_.threadRows(thread, floatsPerThread())));
+      evaluate(block, reinterpret_cast<int64_t *>(context_.threadRows(thread, floatsPerThread())));
     });
     return Status();
   }
@@ -348,8 +344,8 @@ PreparedWork prepare(const plan::Elementwise &op, const Binding &binding, Contex
     return make<FloatWork>(op, std::move(regions), *depth, context);
   for (const plan::ExprTerm &term : op.expr)
     if (!isIntegerOp(term.op))
-      return Status(Code::Plan, "operator " + std::to_string(int(term.op)) +
-                                    " is not defined on integers");
+      return Status(Code::Plan,
+                    "operator " + std::to_string(int(term.op)) + " is not defined on integers");
   return make<IntegerWork>(op, std::move(regions), *depth, context);
 }
 

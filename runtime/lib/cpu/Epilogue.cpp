@@ -55,8 +55,8 @@ void Epilogue::run(const Context &context, int64_t scratchFloats, const float *p
           in = values;
         }
         if (bias) {
-          kernels.binary(plan::ExprOp::Add, in, operand(biasRow, biasType, biasWidth, kEpilogueBias),
-                      out, count);
+          kernels.binary(plan::ExprOp::Add, in,
+                         operand(biasRow, biasType, biasWidth, kEpilogueBias), out, count);
           in = out;
         }
         if (activation != plan::Activation::None) {
@@ -65,7 +65,7 @@ void Epilogue::run(const Context &context, int64_t scratchFloats, const float *p
         }
         if (residual) {
           kernels.binary(plan::ExprOp::Add, in,
-                      operand(residualRow, residualType, residualWidth, kResidual), out, count);
+                         operand(residualRow, residualType, residualWidth, kResidual), out, count);
           in = out;
         }
         if (in != reinterpret_cast<const float *>(to) || !direct)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Epilogue: c = act(product + bias) + residual over one tile of a product, rounded once to c's type.
+// Epilogue: c = act(product + bias) + residual over one tile of a product, rounded once to c's
+// type.
 #pragma once
 
 #include "Work.h"

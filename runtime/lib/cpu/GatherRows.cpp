@@ -10,8 +10,7 @@ namespace {
 
 class GatherRowsWork : public Work {
 public:
-  GatherRowsWork(const plan::GatherRows &op, Region ids, Region table, Region out,
-                 Context &context)
+  GatherRowsWork(const plan::GatherRows &op, Region ids, Region table, Region out, Context &context)
       : ids_(std::move(ids)), table_(std::move(table)), out_(std::move(out)), context_(context),
         base_(op.base.base), rows_(std::min(op.rows.base, table_.sizes[0])),
         run_(castRun(table_.type, out_.type)), zero_(castRun(out_.type, out_.type)) {

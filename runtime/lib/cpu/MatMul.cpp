@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// MatMul: sorts dimensions by their labels into batch, rows, columns and contracted, merges each group where
-// the strides allow, and gives oneDNN the largest loop of each; loops over what is left. An operand
-// that has no plain matrix layout (no step of 1, or overlapping rows) is first copied into one; a result
-// without a step of 1 is made in scratch and moved by the epilogue. A few f32 rows times transposed weights are ours.
+// MatMul: sorts dimensions by their labels into batch, rows, columns and contracted, merges each
+// group where the strides allow, and gives oneDNN the largest loop of each; loops over what is
+// left. An operand that has no plain matrix layout (no step of 1, or overlapping rows) is first
+// copied into one; a result without a step of 1 is made in scratch and moved by the epilogue. A few
+// f32 rows times transposed weights are ours.
 #include "Epilogue.h"
 #include "MatMulPrimitive.h"
 
@@ -16,8 +17,8 @@ namespace {
 enum Slot { A, B, C, Bias, Residual, kSlots };
 enum Group { Batch, Rows, Columns, Contracted, kGroups };
 
-/// Takes the loop that suits oneDNN best out of a group: one with step 1 in either unit if that is long
-/// enough, else the longest. Returns size 1 and steps 0 from an empty group.
+/// Takes the loop that suits oneDNN best out of a group: one with step 1 in either unit if that is
+/// long enough, else the longest. Returns size 1 and steps 0 from an empty group.
 LoopNest takeMain(LoopNest &group, int unit, int otherUnit) {
   if (group.sizes.empty())
     return group.popInner();
@@ -37,7 +38,8 @@ LoopNest takeMain(LoopNest &group, int unit, int otherUnit) {
   return main;
 }
 
-// Whether oneDNN takes a matrix with these steps as it is: one step is 1 and the lines do not overlap.
+// Whether oneDNN takes a matrix with these steps as it is: one step is 1 and the lines do not
+// overlap.
 bool isPlain(int64_t rows, int64_t rowStep, int64_t columns, int64_t columnStep) {
   if (columns == 1)
     return rows == 1 || rowStep >= 1;
@@ -123,8 +125,8 @@ private:
       for (int64_t i = 0, n = sums_.iterations(); i < n; ++i, inner.next()) {
         MatMulPrimitive *primitive = i == 0 ? first_ : next_;
         Status status = primitive->run(regions_[left()].at(cursor[left()] + inner[left()]),
-                                       regions_[right()].at(cursor[right()] + inner[right()]),
-                                       bias, product, scratch);
+                                       regions_[right()].at(cursor[right()] + inner[right()]), bias,
+                                       product, scratch);
         if (!status)
           return status;
       }
@@ -135,15 +137,14 @@ private:
     return Status();
   }
 
-  // oneDNN needs up to three times as long as the memory does when a few rows meet the transposed weights of a
-  // linear layer, and this is where decoding spends its time.
+  // oneDNN needs up to three times as long as the memory does when a few rows meet the transposed
+  // weights of a linear layer, and this is where decoding spends its time.
   bool suitsFewRows() const {
     constexpr int64_t kFewRows = 4;
     return regions_[A].type == plan::DataType::F32 && rows_.sizes[0] <= kFewRows &&
            batch_.sizes[0] == 1 && sums_.iterations() == 1 && sum_.sizes[0] > 0 &&
-           (sum_.sizes[0] == 1 ||
-            (sum_.strides[0][left()] == 1 && sum_.strides[0][right()] == 1 &&
-             columns_.strides[0][right()] >= sum_.sizes[0]));
+           (sum_.sizes[0] == 1 || (sum_.strides[0][left()] == 1 && sum_.strides[0][right()] == 1 &&
+                                   columns_.strides[0][right()] >= sum_.sizes[0]));
   }
 
   void multiplyFewRows(const std::byte *rows, const std::byte *columns, float *product) const {
@@ -183,14 +184,14 @@ private:
                                       shapeText(regions_[slot].sizes));
       for (size_t i = 0; i < labels.size(); ++i) {
         if (labels.find(labels[i], i + 1) != std::string::npos)
-          return Status(Code::Plan, "label '" + std::string(1, labels[i]) + "' stands twice in " +
-                                        names[slot]);
+          return Status(Code::Plan,
+                        "label '" + std::string(1, labels[i]) + "' stands twice in " + names[slot]);
         int holders = 0;
         for (Slot other : {A, B, C})
           holders += labels_[other].find(labels[i]) != std::string::npos;
         if (holders < 2)
-          return Status(Code::Plan, "label '" + std::string(1, labels[i]) + "' stands only in " +
-                                        names[slot]);
+          return Status(Code::Plan,
+                        "label '" + std::string(1, labels[i]) + "' stands only in " + names[slot]);
         if (regions_[slot].sizes[i] != size(labels[i]))
           return Status(Code::Plan, "label '" + std::string(1, labels[i]) + "' has sizes " +
                                         std::to_string(size(labels[i])) + " and " +
@@ -237,9 +238,9 @@ private:
       if (all.find(label) == std::string::npos)
         all += label;
     for (char label : all)
-      groups_[groupOf(label)].push(size(label), {stride(A, label), stride(B, label),
-                                                 stride(C, label), stride(Bias, label),
-                                                 stride(Residual, label)});
+      groups_[groupOf(label)].push(size(label),
+                                   {stride(A, label), stride(B, label), stride(C, label),
+                                    stride(Bias, label), stride(Residual, label)});
     for (LoopNest &group : groups_) {
       group.sortBy(&group == &groups_[Contracted] ? B : C);
       group.collapse();
@@ -338,8 +339,8 @@ private:
       };
       shape.aStrides = steps(left(), rows_, sum_);
       shape.bStrides = steps(right(), sum_, columns_);
-      shape.cStrides = tileInScratch_ ? std::array<int64_t, 3>{m * n, n, 1}
-                                      : steps(C, rows_, columns_);
+      shape.cStrides =
+          tileInScratch_ ? std::array<int64_t, 3>{m * n, n, 1} : steps(C, rows_, columns_);
       shape.inType = in;
       shape.outType = tileInScratch_ ? DataType::F32 : out;
       shape.bias = nativeBias_;

@@ -16,8 +16,8 @@ dnnl::memory::data_type dnnlType(plan::DataType type) {
 
 dnnl::memory::desc plainDesc(int64_t batch, int64_t rows, int64_t columns,
                              const std::array<int64_t, 3> &strides, plan::DataType type) {
-  // A repeated operand is one of batch size 1, which oneDNN broadcasts. A stride of a dimension of size 1
-  // is never used but must still look plain.
+  // A repeated operand is one of batch size 1, which oneDNN broadcasts. A stride of a dimension of
+  // size 1 is never used but must still look plain.
   int64_t repeats = batch > 1 && strides[0] == 0 ? 1 : batch;
   int64_t columnStride = columns == 1 ? 1 : strides[2];
   int64_t rowStride = rows == 1 ? columns * columnStride : strides[1];
@@ -110,8 +110,8 @@ MatMulPrimitives::MatMulPrimitives(Isa isa, int threads) : threads_(threads) {
   if (isa == Isa::Avx2)
     (void)dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
   dnnl_cpu_isa_t effective = dnnl_get_effective_cpu_isa();
-  bf16_ = isa == Isa::Avx512 && (effective & dnnl_cpu_isa_avx512_core_bf16) ==
-                                    dnnl_cpu_isa_avx512_core_bf16;
+  bf16_ = isa == Isa::Avx512 &&
+          (effective & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
 }
 
 MatMulPrimitives::~MatMulPrimitives() = default;

@@ -13,14 +13,14 @@
 
 namespace tenon::runtime::cpu {
 
-/// c[batch, m, n] (+)= a[batch, m, k] b[batch, k, n] + bias[n]. Strides in elements, in that order; a
-/// batch stride of 0 repeats the operand.
+/// c[batch, m, n] (+)= a[batch, m, k] b[batch, k, n] + bias[n]. Strides in elements, in that order;
+/// a batch stride of 0 repeats the operand.
 struct MatMulShape {
   int64_t batch = 1, m = 1, n = 1, k = 1;
   std::array<int64_t, 3> aStrides{}, bStrides{}, cStrides{};
   plan::DataType inType = plan::DataType::F32;  ///< Of a and b.
   plan::DataType outType = plan::DataType::F32; ///< Of c.
-  bool bias = false;       ///< bias[n], contiguous, of biasType.
+  bool bias = false;                            ///< bias[n], contiguous, of biasType.
   plan::DataType biasType = plan::DataType::F32;
   bool accumulate = false; ///< Adds to c; needs outType F32.
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Norm: layer and RMS normalisation, one row at a time. A row is f32 and contiguous where it lies, or staged.
+// Norm: layer and RMS normalisation, one row at a time. A row is f32 and contiguous where it lies,
+// or staged.
 #include "Work.h"
 
 namespace tenon::runtime::cpu {
@@ -81,7 +82,8 @@ private:
     return row;
   }
 
-  // As read(), but keeps the staged row while the offset stays: scale and bias are the same for all rows.
+  // As read(), but keeps the staged row while the offset stays: scale and bias are the same for all
+  // rows.
   float *readOnce(int slot, int64_t offset, float *staged, int64_t &held) const {
     if (held == offset)
       return place(slot, offset, staged);
@@ -113,9 +115,12 @@ private:
 
 PreparedWork prepare(const plan::Norm &op, const Binding &binding, Context &context) {
   Binder bind(binding);
-  std::vector<Region> regions = {bind(op.x),           bind(op.out),
-                                 bind.optional(op.scale), bind.optional(op.bias),
-                                 bind.optional(op.residual), bind.optional(op.sum)};
+  std::vector<Region> regions = {bind(op.x),
+                                 bind(op.out),
+                                 bind.optional(op.scale),
+                                 bind.optional(op.bias),
+                                 bind.optional(op.residual),
+                                 bind.optional(op.sum)};
   for (const Region &region : regions)
     if (region.data)
       bind.same(regions[X], region, "x and another operand");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reduce and softmax. Where x's fastest dimension is reduced, whole runs are summed; where it is kept, runs are
-// added to a row of accumulators. Integers go element by element in int64.
+// Reduce and softmax. Where x's fastest dimension is reduced, whole runs are summed; where it is
+// kept, runs are added to a row of accumulators. Integers go element by element in int64.
 #include "CastRun.h"
 #include "Work.h"
 
@@ -13,7 +13,9 @@ constexpr int64_t kChunk = 1024;
 
 float identity(plan::ReduceKind kind) {
   constexpr float infinity = std::numeric_limits<float>::infinity();
-  return kind == plan::ReduceKind::Sum ? 0.0f : kind == plan::ReduceKind::Max ? -infinity : infinity;
+  return kind == plan::ReduceKind::Sum   ? 0.0f
+         : kind == plan::ReduceKind::Max ? -infinity
+                                         : infinity;
 }
 
 /// The loops over kept and reduced dimensions; operand 0 is x, operand 1 is out.
@@ -44,8 +46,8 @@ public:
     reducedCount_ = loops_.reduced.iterations();
     keptInner_ = loops_.kept.sizes.empty() ? 0 : loops_.kept.strides.back()[0];
     reducedInner_ = loops_.reduced.sizes.empty() ? 0 : loops_.reduced.strides.back()[0];
-    byRuns_ = loops_.kept.sizes.empty() ||
-              (!loops_.reduced.sizes.empty() && reducedInner_ <= keptInner_);
+    byRuns_ =
+        loops_.kept.sizes.empty() || (!loops_.reduced.sizes.empty() && reducedInner_ <= keptInner_);
     inner_ = byRuns_ ? loops_.reduced.popInner() : loops_.kept.popInner();
   }
 
@@ -82,24 +84,24 @@ private:
     const LoopNest &kept = loops_.kept, &outer = loops_.reduced;
     const int64_t n = reducedCount_ == 0 ? 0 : inner_.sizes[0];
     const int64_t pieces = reducedCount_ == 0 ? 0 : outer.iterations();
-    parallelFor(context_, kept.iterations(), reducedCount_,
-                [&](int thread, int64_t begin, int64_t end) {
-                  float *staged = context_.threadRows(thread, 2 * kChunk);
-                  NestCursor cursor(kept, begin);
-                  for (int64_t i = begin; i < end; ++i, cursor.next()) {
-                    double total = identity(kind_);
-                    NestCursor piece(outer, 0);
-                    for (int64_t j = 0; j < pieces; ++j, piece.next())
-                      for (int64_t at = 0; at < n; at += kChunk) {
-                        int64_t count = std::min(kChunk, n - at);
-                        int64_t offset = cursor[0] + piece[0] + at * inner_.strides[0][0];
-                        total = combine(total, context_.rows->reduce(
-                                                   kind_, elements(offset, count, staged), count));
-                      }
-                    float result = float(total);
-                    context_.rows->store(out_.type, out_.at(cursor[1]), 1, &result, 1);
-                  }
-                });
+    parallelFor(
+        context_, kept.iterations(), reducedCount_, [&](int thread, int64_t begin, int64_t end) {
+          float *staged = context_.threadRows(thread, 2 * kChunk);
+          NestCursor cursor(kept, begin);
+          for (int64_t i = begin; i < end; ++i, cursor.next()) {
+            double total = identity(kind_);
+            NestCursor piece(outer, 0);
+            for (int64_t j = 0; j < pieces; ++j, piece.next())
+              for (int64_t at = 0; at < n; at += kChunk) {
+                int64_t count = std::min(kChunk, n - at);
+                int64_t offset = cursor[0] + piece[0] + at * inner_.strides[0][0];
+                total = combine(
+                    total, context_.rows->reduce(kind_, elements(offset, count, staged), count));
+              }
+            float result = float(total);
+            context_.rows->store(out_.type, out_.at(cursor[1]), 1, &result, 1);
+          }
+        });
   }
 
   void addRuns() {
@@ -245,8 +247,7 @@ PreparedWork prepare(const plan::Reduce &op, const Binding &binding, Context &co
   if (!bind.status().ok())
     return bind.status();
   if (!isFloat(x.type))
-    return std::unique_ptr<Work>(
-        new IntegerReduceWork(op, std::move(x), std::move(out), context));
+    return std::unique_ptr<Work>(new IntegerReduceWork(op, std::move(x), std::move(out), context));
   auto work = std::make_unique<FloatReduceWork>(op, std::move(x), std::move(out), context);
   if (Status status = work->prepareScratch(); !status)
     return status;

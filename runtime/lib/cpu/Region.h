@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Region: an operand with its address, and LoopNest: the loops that walk several operands together.
 //
-// Example: out [2,3,4] strides (12,4,1), x [2,3,4] strides (24,4,1): dimensions 1 and 2 merge, because both
-// operands step from one to the next by size times stride, dimension 0 stays: sizes {2,12}.
+// Example: out [2,3,4] strides (12,4,1), x [2,3,4] strides (24,4,1): dimensions 1 and 2 merge,
+// because both operands step from one to the next by size times stride, dimension 0 stays: sizes
+// {2,12}.
 #pragma once
 
 #include "tenon/runtime/Device.h"
@@ -41,8 +42,8 @@ struct LoopNest {
   int64_t iterations() const;
   /// Adds a loop inside the others.
   void push(int64_t size, std::vector<int64_t> steps);
-  /// Takes the innermost loop off and returns it as a nest of depth one; size 1 and steps 0 when there is
-  /// none.
+  /// Takes the innermost loop off and returns it as a nest of depth one; size 1 and steps 0 when
+  /// there is none.
   LoopNest popInner();
   /// Drops loops of size 1 and merges neighbours where all operands allow.
   void collapse();

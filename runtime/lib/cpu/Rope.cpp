@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rope: rotates each row by the angles at its position. A position outside the tables fails the step.
+// Rope: rotates each row by the angles at its position. A position outside the tables fails the
+// step.
 #include "Work.h"
 
 #include <atomic>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Take: one position along a dimension. Which position is known when the op is prepared, so it becomes a
-// copy, or a fill with zeros where the position lies on another rank.
+// Take: one position along a dimension. Which position is known when the op is prepared, so it
+// becomes a copy, or a fill with zeros where the position lies on another rank.
 #include "Fill.h"
 
 namespace tenon::runtime::cpu {

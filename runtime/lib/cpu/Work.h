@@ -2,8 +2,8 @@
 // Work: one prepared op of the CPU device, and Context: what all of them share. One file per family
 // implements `prepare`; CpuDevice.cpp queues the result.
 //
-// Everything here runs on the one thread that calls enqueue() or synchronize(); inside a Work, OpenMP
-// threads share its rows. Scratch memory is one arena per device: ops run one after another.
+// Everything here runs on the one thread that calls enqueue() or synchronize(); inside a Work,
+// OpenMP threads share its rows. Scratch memory is one arena per device: ops run one after another.
 #pragma once
 
 #include "Isa.h"
@@ -58,7 +58,8 @@ struct Context {
   Context();
   ~Context();
 
-  /// Reserves floats per thread, each thread's part on its own cache lines, and books the growth to `work`.
+  /// Reserves floats per thread, each thread's part on its own cache lines, and books the growth to
+  /// `work`.
   Status reserveRows(Work &work, int64_t floatsPerThread);
   /// This thread's part of what reserveRows asked for.
   float *threadRows(int thread, int64_t floatsPerThread) const;
@@ -68,7 +69,8 @@ struct Context {
 inline int64_t paddedFloats(int64_t n) { return (n + 15) / 16 * 16; }
 
 /// Calls body(thread, begin, end) on pieces of [0, n): one piece per thread, one in all when
-/// n * costPerItem (elements touched) is too small to be worth a thread. Pieces depend on n and threads only.
+/// n * costPerItem (elements touched) is too small to be worth a thread. Pieces depend on n and
+/// threads only.
 template <typename Body>
 void parallelFor(const Context &context, int64_t n, int64_t costPerItem, Body body) {
   int64_t threads = context.threads;

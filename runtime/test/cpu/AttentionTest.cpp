@@ -26,18 +26,18 @@ protected:
 };
 
 TEST_P(AttentionTest, sizes) {
-  for (Sizes n : {Sizes{1, 4, 4, 1, 1, 8, 8}, Sizes{2, 7, 13, 3, 1, 5, 9},
-                  Sizes{1, 70, 70, 2, 2, 32, 32}, Sizes{1, 1, 1, 1, 1, 1, 1},
-                  Sizes{1, 50, 100, 1, 3, 33, 40}}) {
+  for (Sizes n :
+       {Sizes{1, 4, 4, 1, 1, 8, 8}, Sizes{2, 7, 13, 3, 1, 5, 9}, Sizes{1, 70, 70, 2, 2, 32, 32},
+        Sizes{1, 1, 1, 1, 1, 1, 1}, Sizes{1, 50, 100, 1, 3, 33, 40}}) {
     Case test(kind());
     test.check(make(test, n), kTolerance);
   }
 }
 
 TEST_P(AttentionTest, nothingToDo) {
-  for (Sizes n : {Sizes{0, 4, 4, 1, 1, 8, 8}, Sizes{1, 0, 4, 1, 1, 8, 8},
-                  Sizes{1, 4, 0, 1, 1, 8, 8}, Sizes{1, 4, 4, 0, 1, 8, 8},
-                  Sizes{1, 4, 4, 1, 0, 8, 8}, Sizes{1, 4, 4, 1, 1, 8, 0}}) {
+  for (Sizes n :
+       {Sizes{0, 4, 4, 1, 1, 8, 8}, Sizes{1, 0, 4, 1, 1, 8, 8}, Sizes{1, 4, 0, 1, 1, 8, 8},
+        Sizes{1, 4, 4, 0, 1, 8, 8}, Sizes{1, 4, 4, 1, 0, 8, 8}, Sizes{1, 4, 4, 1, 1, 8, 0}}) {
     Case test(kind());
     test.check(make(test, n), kTolerance);
   }

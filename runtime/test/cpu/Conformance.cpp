@@ -22,8 +22,8 @@ std::vector<DeviceKind> deviceKinds() {
     DeviceKind kind;
     kind.name = "cpu_" + isa;
     // A limit on oneDNN from outside takes the instructions away as a lesser processor does.
-    kind.bf16MatMul = isa == "avx512" && __builtin_cpu_supports("avx512bf16") &&
-                      !std::getenv("DNNL_MAX_CPU_ISA");
+    kind.bf16MatMul =
+        isa == "avx512" && __builtin_cpu_supports("avx512bf16") && !std::getenv("DNNL_MAX_CPU_ISA");
     kind.make = [options](StreamPolicy policy) {
       CpuOptions chosen = options;
       chosen.policy = policy;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Conformance: what a test of one op needs. A case makes operands in a layout of its choice, runs the op on a
-// device and in the reference, and compares every byte of every buffer: results within a tolerance, all
-// else unchanged.
+// Conformance: what a test of one op needs. A case makes operands in a layout of its choice, runs
+// the op on a device and in the reference, and compares every byte of every buffer: results within
+// a tolerance, all else unchanged.
 #pragma once
 
 #include "ReferenceKernels.h"
@@ -30,10 +30,10 @@ inline void PrintTo(const DeviceKind &kind, std::ostream *out) { *out << kind.na
 
 /// How an operand lies in its buffer.
 struct Layout {
-  std::vector<int> order;      ///< Dimensions from slowest to fastest; empty for row-major.
-  int64_t gap = 0;             ///< Elements added to each step beyond the fastest dimension.
-  std::vector<int> broadcast;  ///< Dimensions of stride 0.
-  int64_t step = 1;            ///< Stride of the fastest dimension.
+  std::vector<int> order;     ///< Dimensions from slowest to fastest; empty for row-major.
+  int64_t gap = 0;            ///< Elements added to each step beyond the fastest dimension.
+  std::vector<int> broadcast; ///< Dimensions of stride 0.
+  int64_t step = 1;           ///< Stride of the fastest dimension.
   int64_t offset = 0;
 };
 
@@ -41,8 +41,8 @@ class Case {
 public:
   explicit Case(const DeviceKind &kind, uint32_t seed = 1) : kind_(kind), random_(seed) {}
 
-  /// Makes a buffer of random values and an operand in it: floats in [-2, 2), integers in [-5, 5], I1 0
-  /// or 1.
+  /// Makes a buffer of random values and an operand in it: floats in [-2, 2), integers in [-5, 5],
+  /// I1 0 or 1.
   plan::Operand operand(plan::DataType type, const std::vector<int64_t> &sizes,
                         const Layout &layout = {});
   /// Overwrites the elements of a dense operand's buffer.
@@ -50,8 +50,8 @@ public:
 
   /// Prepares; null with a test failure when refused.
   Status prepare(const plan::Op &op);
-  /// Runs the op on the device and in the reference and compares. `tolerance` is absolute plus relative;
-  /// 0 demands equal bits. Rounding to the result's own type is allowed for on top.
+  /// Runs the op on the device and in the reference and compares. `tolerance` is absolute plus
+  /// relative; 0 demands equal bits. Rounding to the result's own type is allowed for on top.
   void check(const plan::OpBody &body, double tolerance);
 
   reference::Memory memory;
@@ -73,9 +73,9 @@ std::string opTestName(const testing::TestParamInfo<std::tuple<DeviceKind, plan:
 #define TENON_INSTANTIATE_FLOATS(Suite)                                                            \
   INSTANTIATE_TEST_SUITE_P(                                                                        \
       Devices, Suite,                                                                              \
-      testing::Combine(testing::ValuesIn(deviceKinds()),                                           \
-                       testing::Values(plan::DataType::F32, plan::DataType::BF16,                  \
-                                       plan::DataType::F16)),                                      \
+      testing::Combine(                                                                            \
+          testing::ValuesIn(deviceKinds()),                                                        \
+          testing::Values(plan::DataType::F32, plan::DataType::BF16, plan::DataType::F16)),        \
       opTestName)
 
 /// A constant as resolve() leaves it.

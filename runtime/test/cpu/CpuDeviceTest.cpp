@@ -183,6 +183,8 @@ public:
   }
   void checkTags(bool) override {}
   void setName(std::string) override {}
+  void setSequence(uint64_t) override {}
+  void cancel(Code) override {}
 
 private:
   static float *floats(const void *p) { return static_cast<float *>(const_cast<void *>(p)); }

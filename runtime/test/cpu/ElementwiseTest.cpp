@@ -81,8 +81,8 @@ TEST_P(ElementwiseTest, programs) {
        value(0.5), term(ExprOp::Mul)},
   };
   for (const std::vector<ExprTerm> &program : programs)
-    for (std::vector<int64_t> sizes : {std::vector<int64_t>{}, {1}, {3, 5}, {511}, {513}, {4, 700},
-                                       {3, 1, 2, 4}, {0, 7}}) {
+    for (std::vector<int64_t> sizes :
+         {std::vector<int64_t>{}, {1}, {3, 5}, {511}, {513}, {4, 700}, {3, 1, 2, 4}, {0, 7}}) {
       Case test(kind());
       test.check(make(test, program, sizes, {{}, {}}), 2e-6);
     }
@@ -109,8 +109,9 @@ TEST_P(ElementwiseTest, deepStack) {
 
 TEST_P(ElementwiseTest, layouts) {
   std::vector<Layout> layouts = {
-      Layout{{}, 0, {0}, 1, 0},          Layout{{}, 0, {1}, 1, 0},    Layout{{}, 0, {2}, 1, 0},
-      Layout{{}, 0, {0, 1, 2}, 1, 4},    Layout{{2, 1, 0}, 0, {}, 1, 0}, Layout{{1, 0, 2}, 3, {}, 1, 2},
+      Layout{{}, 0, {0}, 1, 0},       Layout{{}, 0, {1}, 1, 0},
+      Layout{{}, 0, {2}, 1, 0},       Layout{{}, 0, {0, 1, 2}, 1, 4},
+      Layout{{2, 1, 0}, 0, {}, 1, 0}, Layout{{1, 0, 2}, 3, {}, 1, 2},
       Layout{{}, 0, {}, 2, 0},
   };
   for (const Layout &layout : layouts)
@@ -150,13 +151,13 @@ TEST_P(ElementwiseTest, boolInputs) {
 
 TEST_P(ElementwiseTest, integers) {
   for (DataType integer : {DataType::I32, DataType::I64})
-    for (ExprOp operation : {ExprOp::Add, ExprOp::Sub, ExprOp::Mul, ExprOp::Max, ExprOp::Min,
-                             ExprOp::Eq, ExprOp::Ne, ExprOp::Lt, ExprOp::Le, ExprOp::Gt,
-                             ExprOp::Ge}) {
+    for (ExprOp operation :
+         {ExprOp::Add, ExprOp::Sub, ExprOp::Mul, ExprOp::Max, ExprOp::Min, ExprOp::Eq, ExprOp::Ne,
+          ExprOp::Lt, ExprOp::Le, ExprOp::Gt, ExprOp::Ge}) {
       Case test(kind());
       plan::Elementwise op;
-      op.expr = {in(0), term(ExprOp::Neg), in(1), term(operation), in(1), term(ExprOp::Abs),
-                 value(3), term(ExprOp::Select)};
+      op.expr = {in(0), term(ExprOp::Neg), in(1),    term(operation),
+                 in(1), term(ExprOp::Abs), value(3), term(ExprOp::Select)};
       op.inputs = {test.operand(integer, {7, 90}),
                    test.operand(DataType::I64, {7, 90}, Layout{{}, 0, {0}, 1, 0})};
       op.out = test.operand(integer, {7, 90});
@@ -177,9 +178,11 @@ TEST_P(ElementwiseTest, integersBeyondFloat) {
 
 TEST_P(ElementwiseTest, refusesBadPrograms) {
   Case test(kind());
-  for (std::vector<ExprTerm> program :
-       {std::vector<ExprTerm>{}, {term(ExprOp::Add)}, {in(0), in(0)}, {in(2)},
-        {in(0), term(ExprOp(99))}}) {
+  for (std::vector<ExprTerm> program : {std::vector<ExprTerm>{},
+                                        {term(ExprOp::Add)},
+                                        {in(0), in(0)},
+                                        {in(2)},
+                                        {in(0), term(ExprOp(99))}}) {
     plan::Op op;
     op.body = make(test, program, {4}, {{}});
     EXPECT_EQ(test.prepare(op).code(), Code::Plan);

@@ -145,14 +145,10 @@ TEST_P(MatMulTest, interleavedBatches) {
 }
 
 TEST_P(MatMulTest, headDimensions) {
-  check({"bsk", "kgrd", "bsgrd",
-         {{'b', 2}, {'s', 5}, {'k', 16}, {'g', 2}, {'r', 3}, {'d', 4}}});
-  check({"bsk", "grdk", "bsgrd",
-         {{'b', 2}, {'s', 5}, {'k', 16}, {'g', 2}, {'r', 3}, {'d', 4}}});
-  check({"bsgrd", "grdj", "bsj",
-         {{'b', 2}, {'s', 5}, {'j', 16}, {'g', 2}, {'r', 3}, {'d', 4}}});
-  check({"bsgrd", "jgrd", "bsj",
-         {{'b', 2}, {'s', 5}, {'j', 16}, {'g', 2}, {'r', 3}, {'d', 4}}});
+  check({"bsk", "kgrd", "bsgrd", {{'b', 2}, {'s', 5}, {'k', 16}, {'g', 2}, {'r', 3}, {'d', 4}}});
+  check({"bsk", "grdk", "bsgrd", {{'b', 2}, {'s', 5}, {'k', 16}, {'g', 2}, {'r', 3}, {'d', 4}}});
+  check({"bsgrd", "grdj", "bsj", {{'b', 2}, {'s', 5}, {'j', 16}, {'g', 2}, {'r', 3}, {'d', 4}}});
+  check({"bsgrd", "jgrd", "bsj", {{'b', 2}, {'s', 5}, {'j', 16}, {'g', 2}, {'r', 3}, {'d', 4}}});
 }
 
 TEST_P(MatMulTest, contractedDimensionsThatDoNotMerge) {

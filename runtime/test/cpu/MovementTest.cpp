@@ -111,8 +111,8 @@ TEST_P(MovementTest, copyBroadcast) {
 }
 
 TEST_P(MovementTest, casts) {
-  for (DataType to : {DataType::F32, DataType::BF16, DataType::F16, DataType::I32, DataType::I64,
-                      DataType::I1})
+  for (DataType to :
+       {DataType::F32, DataType::BF16, DataType::F16, DataType::I32, DataType::I64, DataType::I1})
     for (const Layout &layout : {Layout{}, Layout{{1, 0}, 0, {}, 1, 0}}) {
       Case test(kind());
       plan::Copy op;

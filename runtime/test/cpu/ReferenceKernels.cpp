@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reference kernels. Results are computed whole before they are stored, so that ops in place read what
-// they should.
+// The reference kernels. Results are computed whole before they are stored, so that ops in place
+// read what they should.
 #include "ReferenceKernels.h"
 
 #include <algorithm>
@@ -208,8 +208,9 @@ struct Runner {
       forEach(inner, [&](const Index &i) { square += (x(i) - mean) * (x(i) - mean); });
       double deviation = std::sqrt(square / count + op.eps);
       forEach(inner, [&](const Index &i) {
-        results.put(op.out, full(i), (x(i) - mean) / deviation * optional(op.scale, full(i), 1) +
-                                         optional(op.bias, full(i), 0));
+        results.put(op.out, full(i),
+                    (x(i) - mean) / deviation * optional(op.scale, full(i), 1) +
+                        optional(op.bias, full(i), 0));
         if (!op.sum.empty())
           results.put(op.sum[0], full(i), x(i));
       });
@@ -354,10 +355,9 @@ struct Runner {
         for (size_t d = 0; d < i.size(); ++d)
           index[d] += i[d];
         double value = get(op.x, index);
-        total = op.kind == plan::ReduceKind::Sum ? total + value
-                : op.kind == plan::ReduceKind::Max
-                    ? binary(plan::ExprOp::Max, total, value)
-                    : binary(plan::ExprOp::Min, total, value);
+        total = op.kind == plan::ReduceKind::Sum   ? total + value
+                : op.kind == plan::ReduceKind::Max ? binary(plan::ExprOp::Max, total, value)
+                                                   : binary(plan::ExprOp::Min, total, value);
       });
       results.put(op.out, o, total);
     });
@@ -410,8 +410,7 @@ int64_t Memory::elements(int32_t buffer) const {
   return int64_t(buffers[buffer].size()) / plan::byteWidth(types[buffer]);
 }
 
-template <typename T>
-static T readAs(const std::byte *from) {
+template <typename T> static T readAs(const std::byte *from) {
   T value;
   std::memcpy(&value, from, sizeof(T));
   return value;

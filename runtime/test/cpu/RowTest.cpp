@@ -103,7 +103,8 @@ protected:
       for (int64_t i = 0; i < sizes[0] * sizes[1] && i < 8; ++i)
         positions.push_back(double(i * 7 % 20));
       test.assign(op.positions, positions);
-      for (int64_t i = int64_t(positions.size()); i < test.memory.elements(op.positions.buffer); ++i)
+      for (int64_t i = int64_t(positions.size()); i < test.memory.elements(op.positions.buffer);
+           ++i)
         test.memory.set(op.positions.buffer, i, double(i % 20));
       test.check(op, 1e-6);
     }

@@ -154,8 +154,8 @@ TEST_P(StreamTest, replayReadsNewIds) {
     });
     device->beginCapture();
     int op = 10;
-    for (auto [kernel, stream] : {std::pair{first.get(), 0}, {record.get(), 0}, {wait.get(), 1},
-                                  {second.get(), 1}}) {
+    for (auto [kernel, stream] :
+         {std::pair{first.get(), 0}, {record.get(), 0}, {wait.get(), 1}, {second.get(), 1}}) {
       device->setOpIndex(op++);
       kernel->enqueue(stream);
     }

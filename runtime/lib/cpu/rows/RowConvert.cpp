@@ -37,15 +37,14 @@ inline void narrow(float x, int32_t &out) {
   out = x != x ? 0 : x >= 2147483648.0f ? INT32_MAX : x <= -2147483648.0f ? INT32_MIN : int32_t(x);
 }
 inline void narrow(float x, int64_t &out) {
-  out = x != x                           ? 0
-        : x >= 9223372036854775808.0f    ? INT64_MAX
-        : x <= -9223372036854775808.0f   ? INT64_MIN
-                                         : int64_t(x);
+  out = x != x                         ? 0
+        : x >= 9223372036854775808.0f  ? INT64_MAX
+        : x <= -9223372036854775808.0f ? INT64_MIN
+                                       : int64_t(x);
 }
 inline void narrow(float x, uint8_t &out) { out = x != 0.0f; }
 
-template <typename T>
-void loadAs(const void *source, int64_t stride, float *dst, int64_t n) {
+template <typename T> void loadAs(const void *source, int64_t stride, float *dst, int64_t n) {
   const T *src = static_cast<const T *>(source);
   if (stride == 1) {
 #pragma GCC ivdep
@@ -63,8 +62,7 @@ void loadAs(const void *source, int64_t stride, float *dst, int64_t n) {
   }
 }
 
-template <typename T>
-void storeAs(void *destination, int64_t stride, const float *src, int64_t n) {
+template <typename T> void storeAs(void *destination, int64_t stride, const float *src, int64_t n) {
   T *dst = static_cast<T *>(destination);
   if (stride == 1) {
 #pragma GCC ivdep

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One loop per operator over f32 rows. Log, sin, cos and pow call libm per element: they do not stand
-// in a transformer's inner path.
+// One loop per operator over f32 rows. Log, sin, cos and pow call libm per element: they do not
+// stand in a transformer's inner path.
 #include "RowMath.h"
 
 #include <cmath>
@@ -9,8 +9,7 @@ namespace tenon::runtime::cpu::TENON_ISA {
 namespace {
 
 // `ivdep`: out is a, b or disjoint from both, never shifted against them.
-template <typename F>
-inline void mapOne(const float *a, float *out, int64_t n, F f) {
+template <typename F> inline void mapOne(const float *a, float *out, int64_t n, F f) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i)
     out[i] = f(a[i]);
@@ -79,9 +78,9 @@ void binaryRow(plan::ExprOp op, const float *a, const float *b, float *out, int6
   case ExprOp::Pow:
     return mapTwo(a, b, out, n, [](float x, float y) { return powf(x, y); });
   case ExprOp::Max:
-    return mapTwo(a, b, out, n, [](float x, float y) { return (x > y) | (x != x) ? x : y; });
+    return mapTwo(a, b, out, n, [](float x, float y) { return ((x > y) | (x != x)) ? x : y; });
   case ExprOp::Min:
-    return mapTwo(a, b, out, n, [](float x, float y) { return (x < y) | (x != x) ? x : y; });
+    return mapTwo(a, b, out, n, [](float x, float y) { return ((x < y) | (x != x)) ? x : y; });
   case ExprOp::Eq:
     return mapTwo(a, b, out, n, [](float x, float y) { return x == y ? 1.0f : 0.0f; });
   case ExprOp::Ne:
@@ -96,10 +95,10 @@ void binaryRow(plan::ExprOp op, const float *a, const float *b, float *out, int6
     return mapTwo(a, b, out, n, [](float x, float y) { return x >= y ? 1.0f : 0.0f; });
   case ExprOp::And:
     return mapTwo(a, b, out, n,
-                  [](float x, float y) { return (x != 0.0f) & (y != 0.0f) ? 1.0f : 0.0f; });
+                  [](float x, float y) { return ((x != 0.0f) & (y != 0.0f)) ? 1.0f : 0.0f; });
   case ExprOp::Or:
     return mapTwo(a, b, out, n,
-                  [](float x, float y) { return (x != 0.0f) | (y != 0.0f) ? 1.0f : 0.0f; });
+                  [](float x, float y) { return ((x != 0.0f) | (y != 0.0f)) ? 1.0f : 0.0f; });
   default:
     __builtin_unreachable();
   }

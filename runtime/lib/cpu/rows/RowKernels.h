@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// RowKernels: the inner loops of the CPU device, one table per instruction set. They see raw pointers
-// and lengths only; shapes, strides and types are the business of the code around them.
+// RowKernels: the inner loops of the CPU device, one table per instruction set. They see raw
+// pointers and lengths only; shapes, strides and types are the business of the code around them.
 //
 // The sources in this directory are compiled once per level with TENON_ISA naming the level. They
-// instantiate nothing from the standard library: an inline function compiled for AVX-512 must not be the
-// one that the linker keeps for all.
+// instantiate nothing from the standard library: an inline function compiled for AVX-512 must not
+// be the one that the linker keeps for all.
 //
 // Lanes: all reductions run over 16 lanes x 4 accumulators whatever the level, so that a sum has
 // the same shape everywhere. NaN and infinities behave as IEEE says; max and min propagate NaN.
@@ -16,8 +16,8 @@
 
 namespace tenon::runtime::cpu {
 
-/// Arguments of one normalised row. All pointers are f32 and contiguous; null where absent. `out` may be x.
-/// `sum` receives x + residual; it must not be null when `residual` is given.
+/// Arguments of one normalised row. All pointers are f32 and contiguous; null where absent. `out`
+/// may be x. `sum` receives x + residual; it must not be null when `residual` is given.
 struct NormRow {
   const float *x = nullptr, *residual = nullptr, *scale = nullptr, *bias = nullptr;
   float *out = nullptr, *sum = nullptr;
@@ -29,7 +29,8 @@ struct NormRow {
 struct RowKernels {
   /// dst[i] = float(src[i * stride]) for any DataType.
   void (*load)(plan::DataType type, const void *src, int64_t stride, float *dst, int64_t n);
-  /// dst[i * stride] = cast(src[i]): bf16 and f16 round to nearest even, integers truncate and saturate.
+  /// dst[i * stride] = cast(src[i]): bf16 and f16 round to nearest even, integers truncate and
+  /// saturate.
   void (*store)(plan::DataType type, void *dst, int64_t stride, const float *src, int64_t n);
 
   /// out[i] = op(a[i]); out may be a.
@@ -57,13 +58,16 @@ struct RowKernels {
 
   /// Width of a panel that `product` multiplies: b and c have this many columns.
   int64_t panel;
-  /// c[m, panel] = a[m, k] b[k, panel] with row strides lda, ldb and ldc; ldb is `panel` when b is packed.
+  /// c[m, panel] = a[m, k] b[k, panel] with row strides lda, ldb and ldc; ldb is `panel` when b is
+  /// packed.
   void (*product)(const float *a, int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc,
                   int64_t m, int64_t k);
-  /// Packs b[j * stride + i] into panel column j, row i: panel[i * width + j], j < columns, i < rows.
-  void (*packTransposed)(const float *b, int64_t stride, float *panel, int64_t rows, int64_t columns);
-  /// out[m, n] = x[m, k] w[n, k]^T with row strides ldx, ldw and ldo, for few rows m. The bits of an element do not
-  /// depend on m and n.
+  /// Packs b[j * stride + i] into panel column j, row i: panel[i * width + j], j < columns, i <
+  /// rows.
+  void (*packTransposed)(const float *b, int64_t stride, float *panel, int64_t rows,
+                         int64_t columns);
+  /// out[m, n] = x[m, k] w[n, k]^T with row strides ldx, ldw and ldo, for few rows m. The bits of
+  /// an element do not depend on m and n.
   void (*dotRows)(const float *x, int64_t ldx, int64_t m, const float *w, int64_t ldw, float *out,
                   int64_t ldo, int64_t n, int64_t k);
   /// out[j] += sum over i of x[i] * w[i * stride + j], j < n.

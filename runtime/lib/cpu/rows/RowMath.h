@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Branch-free f32 functions that the compiler vectorises: exp, tanh, erf and what is built on them. Errors
-// against double, measured: exp 1.5e-7, tanh 4e-7 and erfc 2e-6 relative, erf 2e-7 absolute.
+// Branch-free f32 functions that the compiler vectorises: exp, tanh, erf and what is built on them.
+// Errors against double, measured: exp 1.5e-7, tanh 4e-7 and erfc 2e-6 relative, erf 2e-7 absolute.
 #pragma once
 
 #include "RowFamilies.h"
@@ -20,8 +20,8 @@ static inline int32_t floatToBits(float f) {
   return bits;
 }
 
-// e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln(2) / 2. 2^n is applied in two factors, so that the
-// results overflow to infinity and underflow through the denormals to 0 by themselves.
+// e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln(2) / 2. 2^n is applied in two factors, so that
+// the results overflow to infinity and underflow through the denormals to 0 by themselves.
 static inline float expApprox(float x) {
   x = x > 89.0f ? 89.0f : x;
   x = x < -104.0f ? -104.0f : x;
@@ -38,7 +38,8 @@ static inline float expApprox(float x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  // The shifts are of unsigned numbers: for NaN, n is meaningless and the product is NaN all the same.
+  // The shifts are of unsigned numbers: for NaN, n is meaningless and the product is NaN all the
+  // same.
   int32_t half = n >> 1;
   float a = bitsToFloat(int32_t(uint32_t(half + 127) << 23));
   float b = bitsToFloat(int32_t(uint32_t(n - half + 127) << 23));
@@ -92,8 +93,8 @@ static inline float tanhApprox(float x) {
   return magnitude < 0.0004f ? x : r;
 }
 
-// erfc of x >= 0 by the Chebyshev fit of Numerical Recipes (section 6.2.2, `erfcc`): t exp(-x^2 + p(t)) with
-// t = 1 / (1 + x/2). Its error is relative, so tails keep their digits.
+// erfc of x >= 0 by the Chebyshev fit of Numerical Recipes (section 6.2.2, `erfcc`): t exp(-x^2 +
+// p(t)) with t = 1 / (1 + x/2). Its error is relative, so tails keep their digits.
 static inline float erfcPositive(float x) {
   float t = 1.0f / (1.0f + 0.5f * x);
   float p = 0.17087277f;

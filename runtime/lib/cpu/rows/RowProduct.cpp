@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products for attention and for matrix times vector: a register-blocked panel kernel, dot products and
-// scaled row sums. The order of the sum over k is the same for every number of rows.
+// Products for attention and for matrix times vector: a register-blocked panel kernel, dot products
+// and scaled row sums. The order of the sum over k is the same for every number of rows.
 #include "RowVec.h"
 
 namespace tenon::runtime::cpu::TENON_ISA {
 namespace {
 
-// Two native vectors per row of c and as many rows as leave a register for b and the broadcast: 12 x 2
-// of 32 registers on AVX-512, 6 x 2 of 16 below.
+// Two native vectors per row of c and as many rows as leave a register for b and the broadcast: 12
+// x 2 of 32 registers on AVX-512, 6 x 2 of 16 below.
 constexpr int kRows = kNative == 16 ? 12 : 6;
 constexpr int kPanel = 2 * kNative;
 
@@ -45,7 +45,8 @@ void productRest(const float *a, int64_t lda, const float *b, int64_t ldb, float
   }
 }
 
-// Rows of x times columns (rows of w): each product has its own 2 x 16 lanes, whatever stands beside it.
+// Rows of x times columns (rows of w): each product has its own 2 x 16 lanes, whatever stands
+// beside it.
 template <int Rows, int Columns>
 void dotBlock(const float *x, int64_t ldx, const float *w, int64_t ldw, float *out, int64_t ldo,
               int64_t k) {
@@ -56,7 +57,7 @@ void dotBlock(const float *x, int64_t ldx, const float *w, int64_t ldw, float *o
     for (int c = 0; c < Columns; ++c)
       even[r][c] = odd[r][c] = splat(0);
   int64_t i = 0;
-  auto step = [&](Lanes (&sums)[Rows][Columns], int64_t at) {
+  auto step = [&](Lanes(&sums)[Rows][Columns], int64_t at) {
     Lanes columns[Columns];
 #pragma GCC unroll 8
     for (int c = 0; c < Columns; ++c)

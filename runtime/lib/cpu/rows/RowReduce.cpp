@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reductions along a row: sums, softmax, norms, and rope beside them. Sums go over 4 accumulators of 16
-// lanes, added pairwise at the end: an order of its own, the same on every level.
+// Reductions along a row: sums, softmax, norms, and rope beside them. Sums go over 4 accumulators
+// of 16 lanes, added pairwise at the end: an order of its own, the same on every level.
 #include "RowMath.h"
 #include "RowVec.h"
 
@@ -47,8 +47,7 @@ inline float squareRow(const float *x, float mean, int64_t n) {
   return sum;
 }
 
-template <typename F>
-inline float extremeOf(const float *x, int64_t n, float identity, F f) {
+template <typename F> inline float extremeOf(const float *x, int64_t n, float identity, F f) {
   Lanes a = splat(identity), b = a;
   int64_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {

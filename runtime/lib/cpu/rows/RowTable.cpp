@@ -7,9 +7,9 @@ namespace tenon::runtime::cpu {
 const RowKernels &TENON_ISA_TABLE() {
   using namespace TENON_ISA;
   static const RowKernels table = {
-      loadRow,    storeRow,      unaryRow,   binaryRow,  selectRow, powerRow,
-      reduceRow,  accumulateRow, softmaxRow, expSumRow,  scaleRow,  normRow,
-      ropeRow,    panelWidth,    productPanel, packTransposedPanel, dotRows, addRows,
+      loadRow,   storeRow,      unaryRow,     binaryRow,           selectRow, powerRow,
+      reduceRow, accumulateRow, softmaxRow,   expSumRow,           scaleRow,  normRow,
+      ropeRow,   panelWidth,    productPanel, packTransposedPanel, dotRows,   addRows,
   };
   return table;
 }

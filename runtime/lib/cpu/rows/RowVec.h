@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// RowVec: 16 lanes of f32 as one, two or four native registers. All levels reduce over the same lanes, so a sum has
-// one shape; wider vectors than the machine's would be taken apart by the compiler.
+// RowVec: 16 lanes of f32 as one, two or four native registers. All levels reduce over the same
+// lanes, so a sum has one shape; wider vectors than the machine's would be taken apart by the
+// compiler.
 #pragma once
 
 #include "RowFamilies.h"
@@ -62,26 +63,16 @@ static inline Lanes addProduct(Lanes sum, const Lanes &a, const Lanes &b) {
 }
 /// The larger or the smaller of two vectors or floats; NaN wins.
 struct Larger {
-  template <typename T>
-  T operator()(T a, T b) const {
-    return ((a > b) | (a != a)) ? a : b;
-  }
+  template <typename T> T operator()(T a, T b) const { return ((a > b) | (a != a)) ? a : b; }
 };
 struct Smaller {
-  template <typename T>
-  T operator()(T a, T b) const {
-    return ((a < b) | (a != a)) ? a : b;
-  }
+  template <typename T> T operator()(T a, T b) const { return ((a < b) | (a != a)) ? a : b; }
 };
 struct Plus {
-  template <typename T>
-  T operator()(T a, T b) const {
-    return a + b;
-  }
+  template <typename T> T operator()(T a, T b) const { return a + b; }
 };
 
-template <typename F>
-static inline Lanes combine(Lanes a, const Lanes &b, F f) {
+template <typename F> static inline Lanes combine(Lanes a, const Lanes &b, F f) {
   for (int i = 0; i < kParts; ++i)
     a.part[i] = f(a.part[i], b.part[i]);
   return a;
@@ -90,8 +81,7 @@ static inline Lanes combine(Lanes a, const Lanes &b, F f) {
 typedef float Vec4 __attribute__((vector_size(16)));
 
 /// Combines the lanes pairwise: lane i with lane i + 8, then + 4, + 2, + 1.
-template <typename F>
-static inline float foldLanes(const Lanes &v, F f) {
+template <typename F> static inline float foldLanes(const Lanes &v, F f) {
 #if defined(__AVX512F__)
   auto low = __builtin_shufflevector(v.part[0], v.part[0], 0, 1, 2, 3, 4, 5, 6, 7);
   auto high = __builtin_shufflevector(v.part[0], v.part[0], 8, 9, 10, 11, 12, 13, 14, 15);
