@@ -407,14 +407,14 @@ Status runRank(Communicator &world, const Options &options) {
     return status;
   running = executor->get();
 
-  const double loadStart = runtime::now();
+  const double loadStart = runtime::monotonicSeconds();
   const bool progress = world.rank() == 0 && !options.quiet && isatty(2);
   status = (*executor)->loadWeights(source, [&](int64_t done, int64_t total) {
     if (progress)
       std::fprintf(stderr, "\rloading weights: %3.0f%% of %.3f GiB%s", total ? 100.0 * static_cast<double>(done) / static_cast<double>(total) : 100.0,
                    static_cast<double>(total) / (1 << 30), done == total ? "\n" : "");
   });
-  report.loadSeconds = runtime::now() - loadStart;
+  report.loadSeconds = runtime::monotonicSeconds() - loadStart;
   source.checkpoint.reset();
   if (status = agree(world, status); !status)
     return status;

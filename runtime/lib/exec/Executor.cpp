@@ -14,7 +14,7 @@ namespace tenon::runtime {
 
 using plan::DataType;
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double monotonicSeconds() { return std::chrono::duration<double>(std::chrono::steady_clock::monotonicSeconds().time_since_epoch()).count(); }
 
 Expected<std::unique_ptr<Executor>> Executor::create(const plan::Plan &plan, Device &device, Communicator &world,
                                                      const ExecutorOptions &options) {
@@ -125,7 +125,7 @@ Status Executor::prepare(int index) {
 }
 
 Status Executor::observe(int op, bool begin) {
-  const double time = now();
+  const double time = monotonicSeconds();
   if (begin) {
     progress_.op = op;
     progress_.since = time;
@@ -221,7 +221,7 @@ Status Executor::step() {
         return status;
   }
   progress_.step.fetch_add(1);
-  const double start = now();
+  const double start = monotonicSeconds();
   if (options_.capture && !capture_) {
     device_.beginCapture();
     enqueueAll();
@@ -236,7 +236,7 @@ Status Executor::step() {
     enqueueAll();
   Status status = device_.synchronize();
   times_ = {};
-  times_.total = now() - start;
+  times_.total = monotonicSeconds() - start;
   for (size_t i = 0; i < collectiveTimes_.size(); ++i)
     if (std::holds_alternative<plan::Collective>(resolved_.ops[i].body)) {
       times_.wait += collectiveTimes_[i].ready - collectiveTimes_[i].entered;

@@ -38,7 +38,7 @@ static int format(const WatchedRank &rank, char *text, size_t size) {
                          sequence);
   return std::snprintf(text, size, "rank %d: entry %s, step %llu, op %d (%s at %s), collective %llu, %.1f s\n", rank.rank,
                        rank.entry->name.c_str(), step, op, plan::opName(rank.entry->ops[op]), rank.entry->ops[op].location.c_str(), sequence,
-                       now() - rank.progress->since);
+                       monotonicSeconds() - rank.progress->since);
 }
 
 std::string stateLine(const WatchedRank &rank) {
@@ -71,7 +71,7 @@ Watchdog::Watchdog(std::vector<WatchedRank> ranks, double timeout) : state_(std:
       if (state->done)
         return;
       for (const WatchedRank &rank : state->ranks) {
-        if (rank.progress->op < 0 || now() - rank.progress->since < state->timeout)
+        if (rank.progress->op < 0 || monotonicSeconds() - rank.progress->since < state->timeout)
           continue;
         std::fprintf(stderr, "tp-run: deadline of %.1f s passed\n", state->timeout);
         writeLines(state->ranks);

@@ -105,6 +105,6 @@ private:
 };
 
 /// Monotonic seconds.
-double now();
+double monotonicSeconds();
 
 } // namespace tenon::runtime
