@@ -166,6 +166,15 @@ def export_hf(path: str | pathlib.Path, out_dir: str | pathlib.Path, *, batch: i
     return out
 
 
+def _routed_attention(module: torch.nn.Module) -> contextlib.AbstractContextManager:
+    """Transformers models inside a plain module keep attention one op; other modules do not need transformers at all."""
+    if not any(type(part).__module__.startswith("transformers.") for part in module.modules()):
+        return contextlib.nullcontext()
+    from tenon import hf_attention
+
+    return hf_attention.routed(module)
+
+
 def _distinct(tree: Any) -> Any:
     """Copies of tensors that stand in several arguments: torch.export takes one object for one input."""
     seen: set[int] = set()
@@ -186,7 +195,8 @@ def export_module(module: torch.nn.Module, args: Sequence[Any], kwargs: dict[str
         raise UsageError("expected a module in evaluation mode; call module.eval() first")
     args = (args,) if isinstance(args, torch.Tensor) else tuple(args)
     args, kwargs = _distinct((args, dict(kwargs or {})))
-    program = trace(module, args, kwargs)
+    with _routed_attention(module):
+        program = trace(module, args, kwargs)
     signature = inspect.signature(module.forward)
     positional = [n for n, p in signature.parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     first_name: dict[int, str] = {}

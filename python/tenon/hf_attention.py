@@ -13,7 +13,7 @@ import dataclasses
 import logging
 
 import torch
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface
 
 from tenon.errors import ExportError
@@ -112,6 +112,22 @@ def attention_function(module, query, key, value, attention_mask, scaling=None, 
 
 def _short(value) -> str:
     return f"a tensor of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)[:60]
+
+
+@contextlib.contextmanager
+def routed(module: torch.nn.Module):
+    """Sends the attention of every transformers model inside `module` through our functions, for the time of an export."""
+    changed = []
+    for part in module.modules():
+        if isinstance(part, PreTrainedModel) and getattr(part, "_supports_attention_backend", False):
+            changed.append((part.config, part.config._attn_implementation))
+            part.config._attn_implementation = NAME
+    try:
+        with tracing(False):
+            yield
+    finally:
+        for config, before in reversed(changed):
+            config._attn_implementation = before
 
 
 AttentionInterface.register(NAME, attention_function)

@@ -21,6 +21,7 @@ from tenon.torch_graph import Graph, location, op_name
 
 ELEMENT_OF = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16", torch.bool: "i1", torch.int32: "i32",
               torch.int64: "i64"}
+DTYPE_OF = {element: dtype for dtype, element in ELEMENT_OF.items()}
 
 Handler = Callable[["Lowering", torch.fx.Node], Any]
 HANDLERS: dict[str, Handler] = {}
@@ -176,6 +177,10 @@ class Lowering:
     def operand(self, operand: Any, element: str) -> Value:
         """A tensor or number as a value of the given element type."""
         if isinstance(operand, torch.fx.Node):
+            if operand in self.graph.constants and operand not in self._values:
+                constant = self.graph.constants[operand]
+                if ELEMENT_OF.get(constant.dtype) != element:
+                    return self.tensor_constant(constant.to(DTYPE_OF[element]), operand)
             return self.convert(self.get(operand), element)
         if isinstance(operand, (bool, int, float)):
             return self.scalar(operand, element)

@@ -148,6 +148,31 @@ def test_block_with_names_and_tied_weights():
     assert 'loc("mlp.3")' in text
 
 
+def test_a_transformers_model_inside_a_module_keeps_its_mask():
+    import transformers
+
+    config = transformers.BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=31)
+
+    class Pooled(nn.Module):
+        """Sentence vectors: mean over real tokens, length 1."""
+
+        def __init__(self):
+            super().__init__()
+            self.bert = transformers.BertModel(config, add_pooling_layer=False)
+
+        def forward(self, input_ids, attention_mask):
+            states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+            weights = attention_mask[:, :, None].float()
+            mean = (states * weights).sum(1) / weights.sum(1)
+            return mean / (mean * mean).sum(-1, keepdim=True).sqrt()
+
+    module = Pooled().eval()
+    before = module.bert.config._attn_implementation
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    text = check(module, torch.arange(8).view(2, 4), mask, names=[["input_ids", "attention_mask"], ["output"]])
+    assert " mask %" in text and module.bert.config._attn_implementation == before
+
+
 def test_mlp():
     text = check(nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)), X, names=[["input"], ["output"]])
     assert 'tp.matmul "abk,nk->abn"' in text
