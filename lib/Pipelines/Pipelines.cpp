@@ -7,6 +7,7 @@
 #include "tenon/Target/PlanEmitter.h"
 #include "tenon/Transforms/Passes.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/ToolOutputFile.h"
