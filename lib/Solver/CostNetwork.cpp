@@ -140,6 +140,49 @@ void CostNetwork::attach(int32_t index) {
     touching[scope(table)[i]].push_back(index);
 }
 
+/// Minimises a bucket and hands the table on, or takes over the table of an equal bucket. The
+/// bucket is sorted by content, so that equal buckets also add up in the same order.
+void CostNetwork::send(int32_t variable, std::vector<int32_t> &bucket, const int32_t *out,
+                       int32_t width, TableMemo &memo) {
+  for (int32_t i = 0; i < width; ++i)
+    position[out[i]] = i;
+  position[variable] = -1;
+  std::sort(bucket.begin(), bucket.end(), [&](int32_t a, int32_t b) {
+    if (contents[a] != contents[b])
+      return contents[a] < contents[b];
+    const int32_t *x = scope(tables[a]), *y = scope(tables[b]);
+    return std::lexicographical_compare(
+        x, x + tables[a].arity, y, y + tables[b].arity,
+        [&](int32_t v, int32_t w) { return position[v] < position[w]; });
+  });
+  key.assign({sizes[variable], width});
+  for (int32_t i = 0; i < width; ++i)
+    key.push_back(sizes[out[i]]);
+  for (int32_t t : bucket) {
+    key.push_back(contents[t]);
+    for (int32_t i = 0; i < tables[t].arity; ++i)
+      key.push_back(position[scope(tables[t])[i]]);
+  }
+  TableMemo::Result result = memo.find(key);
+  if (!result.costs) {
+    int64_t entries = 1;
+    for (int32_t i = 0; i < width; ++i)
+      entries *= sizes[out[i]];
+    double *costs = allocate(entries);
+    minimise(variable, bucket.data(), static_cast<int32_t>(bucket.size()), out, width, costs);
+    result = {memo.remember(key, costs), costs};
+  }
+  if (width == 0) {
+    constant += result.costs[0];
+    return;
+  }
+  tables.push_back({static_cast<int64_t>(scopes.size()), width, result.costs});
+  scopes.insert(scopes.end(), out, out + width);
+  alive.push_back(1);
+  contents.push_back(result.id);
+  attach(tableCount() - 1);
+}
+
 double CostNetwork::run(const EliminationOrder &order, double limit, std::vector<char> *split) {
   touching.assign(sizes.size(), {});
   alive.assign(tables.size(), 1);
@@ -148,8 +191,19 @@ double CostNetwork::run(const EliminationOrder &order, double limit, std::vector
   buckets.clear();
   bucketsEnd.clear();
   constant = 0;
-  for (int32_t t = 0; t < tableCount(); ++t)
+  TableMemo memo;
+  contents.clear();
+  std::vector<int32_t> dimensions;
+  for (int32_t t = 0; t < tableCount(); ++t) {
     attach(t);
+    dimensions.clear();
+    int64_t entries = 1;
+    for (int32_t i = 0; i < tables[t].arity; ++i) {
+      dimensions.push_back(sizes[scope(tables[t])[i]]);
+      entries *= dimensions.back();
+    }
+    contents.push_back(memo.number(dimensions, tables[t].costs, entries));
+  }
 
   struct Part {
     std::vector<int32_t> tables, scope;
@@ -163,23 +217,6 @@ double CostNetwork::run(const EliminationOrder &order, double limit, std::vector
       product *= sizes[*it];
     return product;
   };
-  auto send = [&](int32_t variable, const std::vector<int32_t> &bucket, const int32_t *out,
-                  int32_t width) {
-    int64_t entries = 1;
-    for (int32_t i = 0; i < width; ++i)
-      entries *= sizes[out[i]];
-    double *costs = allocate(entries);
-    minimise(variable, bucket.data(), static_cast<int32_t>(bucket.size()), out, width, costs);
-    if (width == 0) {
-      constant += costs[0];
-      return;
-    }
-    tables.push_back({static_cast<int64_t>(scopes.size()), width, costs});
-    scopes.insert(scopes.end(), out, out + width);
-    alive.push_back(1);
-    attach(tableCount() - 1);
-  };
-
   std::vector<int32_t> bucket;
   for (size_t at = 0; at < order.variables.size(); ++at) {
     const int32_t variable = order.variables[at];
@@ -207,7 +244,7 @@ double CostNetwork::run(const EliminationOrder &order, double limit, std::vector
         out = scratch.data();
         outEnd = out + scratch.size();
       }
-      send(variable, bucket, out, static_cast<int32_t>(outEnd - out));
+      send(variable, bucket, out, static_cast<int32_t>(outEnd - out), memo);
       continue;
     }
     // First fit, widest tables first.
@@ -237,8 +274,8 @@ double CostNetwork::run(const EliminationOrder &order, double limit, std::vector
     }
     if (parts.size() > 1)
       (*split)[variable] = 1;
-    for (const Part &part : parts)
-      send(variable, part.tables, part.scope.data(), static_cast<int32_t>(part.scope.size()));
+    for (Part &part : parts)
+      send(variable, part.tables, part.scope.data(), static_cast<int32_t>(part.scope.size()), memo);
   }
   return constant;
 }

@@ -11,6 +11,8 @@
 // eliminating b first would join 64.
 #pragma once
 
+#include "TableMemo.h"
+
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -68,6 +70,8 @@ private:
   void minimise(int32_t variable, const int32_t *bucket, int32_t bucketSize, const int32_t *out,
                 int32_t width, double *result);
   void attach(int32_t table);
+  void send(int32_t variable, std::vector<int32_t> &bucket, const int32_t *out, int32_t width,
+            TableMemo &memo);
 
   std::vector<int32_t> sizes;
   std::vector<Table> tables;
@@ -76,6 +80,7 @@ private:
   int64_t chunkUsed = 0, chunkSize = 0;
 
   // State of an elimination.
+  std::vector<int32_t> contents;              ///< Content number per table.
   std::vector<std::vector<int32_t>> touching; ///< Tables per variable, dead ones among them.
   std::vector<char> alive;
   std::vector<int32_t> eliminated; ///< Variables in order ..
@@ -90,7 +95,7 @@ private:
   };
   std::vector<Cursor> fixed, moving;
   std::vector<int64_t> strides, one;
-  std::vector<int32_t> digits, position;
+  std::vector<int32_t> digits, position, key;
   std::vector<double> row, base;
 };
 
