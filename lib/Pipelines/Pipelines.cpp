@@ -64,7 +64,7 @@ LogicalResult tenon::buildCompilePipeline(OpPassManager &manager, const CompileO
   static constexpr StringRef phases[] = {"graph", "sharded", "resharded", "collective", "local", "optimized", "plan"};
   const StringRef *last = llvm::find(phases, options.to.getValue());
   if (last == std::end(phases)) {
-    llvm::errs() << "tp-compile: unknown phase '" << options.to << "'; the phases are " << llvm::join(phases, ", ") << "\n";
+    llvm::errs() << "tp-compile: unknown phase '" << options.to << "'; the phases are " << llvm::join(ArrayRef<StringRef>(phases), ", ") << "\n";
     return failure();
   }
   int number = 0;
