@@ -36,7 +36,8 @@ Operand EntryBuilder::newBuffer(plan::DataType type, const Sizes &sizes) {
   return {static_cast<int32_t>(entry.buffers.size()) - 1, {}, sizes, contiguousStrides(sizes)};
 }
 
-Operand EntryBuilder::weight(int32_t number, plan::DataType type, int64_t elements, const Sizes &sizes) {
+Operand EntryBuilder::weight(int32_t number, plan::DataType type, int64_t elements,
+                             const Sizes &sizes) {
   if (static_cast<size_t>(number) >= weightBuffers.size())
     weightBuffers.resize(number + 1, -1);
   if (weightBuffers[number] < 0) {
@@ -81,16 +82,19 @@ Operand EntryBuilder::denseRows(const Operand &x) {
 Operand EntryBuilder::wholeBuffer(const Operand &x) {
   const plan::Buffer &held = buffer(x);
   bool whole = held.kind == plan::Buffer::Kind::Arena && held.elements == product(x.sizes) &&
-               x.offset.kind == RankValue::Kind::Constant && x.offset.base == 0 && plan::isContiguous(x);
+               x.offset.kind == RankValue::Kind::Constant && x.offset.base == 0 &&
+               plan::isContiguous(x);
   for (const plan::IO &input : entry.inputs)
     whole &= input.buffer != x.buffer;
   return whole ? x : copy(x);
 }
 
-Operand EntryBuilder::cast(const Operand &x, plan::DataType to) { return type(x) == to ? x : copy(x, to); }
+Operand EntryBuilder::cast(const Operand &x, plan::DataType to) {
+  return type(x) == to ? x : copy(x, to);
+}
 
-/// Strides of x under other sizes, when strides can say it: each group of new dimensions splits a run of old ones that
-/// lie densely behind each other.
+/// Strides of x under other sizes, when strides can say it: each group of new dimensions splits a
+/// run of old ones that lie densely behind each other.
 static std::optional<Sizes> reshapedStrides(const Operand &x, const Sizes &to) {
   if (product(to) == 0)
     return contiguousStrides(to);
@@ -160,7 +164,8 @@ Operand EntryBuilder::broadcast(const Operand &x, const Sizes &to) {
   return result;
 }
 
-Operand EntryBuilder::slice(const Operand &x, const Sizes &offsets, const Sizes &sizes, const Sizes &strides) {
+Operand EntryBuilder::slice(const Operand &x, const Sizes &offsets, const Sizes &sizes,
+                            const Sizes &strides) {
   Operand result{x.buffer, x.offset, sizes, {}};
   for (size_t i = 0; i < sizes.size(); ++i) {
     result.offset.base += offsets[i] * x.strides[i];
@@ -173,8 +178,10 @@ Operand EntryBuilder::piece(const Operand &x, int dim, int64_t pieces, const pla
   Operand from = x.offset.kind == RankValue::Kind::Constant ? x : copy(x);
   Operand result = from;
   result.sizes[dim] = from.sizes[dim] / pieces;
-  // `pieces` is the product of the axes' sizes, so the block of a coordinate starts at its own number.
-  result.offset = {RankValue::Kind::Start, from.offset.base, from.strides[dim] * result.sizes[dim], pieces, axes};
+  // `pieces` is the product of the axes' sizes, so the block of a coordinate starts at its own
+  // number.
+  result.offset = {RankValue::Kind::Start, from.offset.base, from.strides[dim] * result.sizes[dim],
+                   pieces, axes};
   return result;
 }
 

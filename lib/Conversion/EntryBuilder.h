@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// EntryBuilder: makes a plan entry instruction by instruction, and answers what a region of a buffer looks like
-// after a reshape, a transpose, a slice or a broadcast. Knows nothing of tensors or IR.
+// EntryBuilder: makes a plan entry instruction by instruction, and answers what a region of a
+// buffer looks like after a reshape, a transpose, a slice or a broadcast. Knows nothing of tensors
+// or IR.
 //
-// Example: x is [2, 8, 768] of a contiguous buffer. reshape to [2, 8, 12, 64], transpose to [2, 12, 8, 64], and slice of
-// head 3 are regions with strides [6144, 64, 768, 1] and offset 192; no instruction is made. A reshape of the transposed value to
-// [2, 12, 512] has no strides that say it: the builder makes one copy.
+// Example: x is [2, 8, 768] of a contiguous buffer. reshape to [2, 8, 12, 64], transpose to [2, 12,
+// 8, 64], and slice of head 3 are regions with strides [6144, 64, 768, 1] and offset 192; no
+// instruction is made. A reshape of the transposed value to [2, 12, 512] has no strides that say
+// it: the builder makes one copy.
 #pragma once
 
 #include "tenon/Sharding/Mesh.h"
@@ -27,8 +29,12 @@ public:
   plan::Operand newBuffer(plan::DataType type, const Sizes &sizes);
   /// The buffer of a weight as a region; one buffer per weight.
   plan::Operand weight(int32_t number, plan::DataType type, int64_t elements, const Sizes &sizes);
-  plan::DataType type(const plan::Operand &region) const { return entry.buffers[region.buffer].type; }
-  const plan::Buffer &buffer(const plan::Operand &region) const { return entry.buffers[region.buffer]; }
+  plan::DataType type(const plan::Operand &region) const {
+    return entry.buffers[region.buffer].type;
+  }
+  const plan::Buffer &buffer(const plan::Operand &region) const {
+    return entry.buffers[region.buffer];
+  }
 
   /// Appends an instruction.
   void add(plan::OpBody body);
@@ -52,8 +58,8 @@ public:
   static plan::Operand broadcast(const plan::Operand &x, const Sizes &to);
   static plan::Operand slice(const plan::Operand &x, const Sizes &offsets, const Sizes &sizes,
                              const Sizes &strides);
-  /// One of `pieces` equal pieces of a dimension: that of this rank's coordinate on `axes`. Copies first when the region's
-  /// offset depends on the rank already.
+  /// One of `pieces` equal pieces of a dimension: that of this rank's coordinate on `axes`. Copies
+  /// first when the region's offset depends on the rank already.
   plan::Operand piece(const plan::Operand &x, int dim, int64_t pieces, const plan::Axes &axes);
   /// Grows a dimension with zeros at its end.
   plan::Operand pad(const plan::Operand &x, int dim, int64_t size);

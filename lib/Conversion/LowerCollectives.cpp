@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// LowerCollectives: the sharding library says what a rank does for a step (pads, transposes, one flat collective, cuts); here each
-// becomes a region or an instruction. Pads and the packing before a collective copy, cuts and pieces do not.
+// LowerCollectives: the sharding library says what a rank does for a step (pads, transposes, one
+// flat collective, cuts); here each becomes a region or an instruction. Pads and the packing before
+// a collective copy, cuts and pieces do not.
 
 #include "LowerFunction.h"
 
@@ -41,9 +42,10 @@ static plan::CollectiveKind collectiveKindOf(StepKind kind) {
   llvm_unreachable("all kinds of steps are listed");
 }
 
-/// The step between two shardings; the op's verifier has made sure that there is one. Gathered is the dimension that loses axes, in
-/// a step that only gathers.
-static Step stepOf(StepKind kind, const sharding::AxisList &axes, const Sharding &from, const Sharding &to) {
+/// The step between two shardings; the op's verifier has made sure that there is one. Gathered is
+/// the dimension that loses axes, in a step that only gathers.
+static Step stepOf(StepKind kind, const sharding::AxisList &axes, const Sharding &from,
+                   const Sharding &to) {
   Step step{kind, axes, -1, -1, to};
   for (size_t d = 0; d < from.dims.size(); ++d) {
     if (to.dims[d].size() > from.dims[d].size())
@@ -59,7 +61,8 @@ static Operand flat(const Operand &x) { return {x.buffer, x.offset, {plan::eleme
 
 FunctionLowering::Result FunctionLowering::lowerCollective(Operation *op) {
   auto axesAttr = op->getAttrOfType<ArrayAttr>("axes");
-  auto fromAttr = op->getAttrOfType<tp::ShardingAttr>("from"), toAttr = op->getAttrOfType<tp::ShardingAttr>("to");
+  auto fromAttr = op->getAttrOfType<tp::ShardingAttr>("from"),
+       toAttr = op->getAttrOfType<tp::ShardingAttr>("to");
   auto shapeAttr = op->getAttrOfType<DenseI64ArrayAttr>("shape");
   auto cause = op->getAttrOfType<StringAttr>("cause");
   std::vector<int64_t> shape = shapeAttr.asArrayRef().vec();

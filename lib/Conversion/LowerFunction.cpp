@@ -61,7 +61,9 @@ static std::optional<double> exactNumber(Attribute element) {
 static FailureOr<double> numberOf(Operation *op, Attribute element) {
   if (std::optional<double> number = exactNumber(element))
     return *number;
-  return op->emitOpError() << "holds an integer beyond 2^53: " << cast<IntegerAttr>(element).getValue().getSExtValue(), failure();
+  return op->emitOpError() << "holds an integer beyond 2^53: "
+                           << cast<IntegerAttr>(element).getValue().getSExtValue(),
+         failure();
 }
 
 std::optional<double> FunctionLowering::splat(Value value) {
@@ -121,20 +123,24 @@ bool FunctionLowering::ownsBuffer(Value value, const Operand &region) {
   // Ops that make no buffer of their own hand out a part of somebody else's.
   Operation *op = value.getDefiningOp();
   if (!op || !value.hasOneUse() ||
-      isa<ml_program::GlobalLoadConstOp, tp::ConstantOp, tp::ReshapeOp, tp::TransposeOp, tp::BroadcastOp,
-          tp::SliceOp, tp::ConvertOp, tp::CollectiveOpInterface, tp::MaskPaddingOp>(op))
+      isa<ml_program::GlobalLoadConstOp, tp::ConstantOp, tp::ReshapeOp, tp::TransposeOp,
+          tp::BroadcastOp, tp::SliceOp, tp::ConvertOp, tp::CollectiveOpInterface,
+          tp::MaskPaddingOp>(op))
     return false;
-  return build.buffer(region).kind == plan::Buffer::Kind::Arena && region.offset.kind == plan::RankValue::Kind::Constant &&
-         plan::isContiguous(region) && plan::elements(region) == build.buffer(region).elements;
+  return build.buffer(region).kind == plan::Buffer::Kind::Arena &&
+         region.offset.kind == plan::RankValue::Kind::Constant && plan::isContiguous(region) &&
+         plan::elements(region) == build.buffer(region).elements;
 }
 
-FailureOr<plan::RankValue> FunctionLowering::rankValue(Operation *op, tp::RankValueAttr attr, int64_t otherwise) {
+FailureOr<plan::RankValue> FunctionLowering::rankValue(Operation *op, tp::RankValueAttr attr,
+                                                       int64_t otherwise) {
   plan::RankValue value;
   if (!attr) {
     value.base = otherwise;
     return value;
   }
-  FailureOr<sharding::AxisList> list = tp::toAxes(attr.getAxes(), mesh, [&] { return op->emitOpError(); });
+  FailureOr<sharding::AxisList> list =
+      tp::toAxes(attr.getAxes(), mesh, [&] { return op->emitOpError(); });
   if (failed(list))
     return failure();
   if (list->empty()) {
@@ -151,7 +157,8 @@ FailureOr<plan::RankValue> FunctionLowering::rankValue(Operation *op, tp::RankVa
 // Expressions
 //===----------------------------------------------------------------------===//
 
-FunctionLowering::Result FunctionLowering::expression(Operation *op, ValueRange inputs, ArrayRef<ExprTerm> terms) {
+FunctionLowering::Result FunctionLowering::expression(Operation *op, ValueRange inputs,
+                                                      ArrayRef<ExprTerm> terms) {
   plan::Elementwise body;
   Sizes shape = shapeOf(op->getResult(0));
   llvm::SmallDenseMap<Value, int32_t> numbers;
@@ -162,7 +169,8 @@ FunctionLowering::Result FunctionLowering::expression(Operation *op, ValueRange 
     if (term.op != ExprOp::Input)
       continue;
     Value input = inputs[term.input];
-    if (std::optional<double> number = splat(input); number && !std::isnan(*number) && !(allConstant && input == inputs[0])) {
+    if (std::optional<double> number = splat(input);
+        number && !std::isnan(*number) && !(allConstant && input == inputs[0])) {
       body.expr.back() = {ExprOp::Constant, 0, *number};
       continue;
     }
@@ -197,13 +205,16 @@ static ExprOp operatorNamed(StringRef name) {
 }
 
 FunctionLowering::Result FunctionLowering::lower(tp::UnaryOp op) {
-  return expression(op, op->getOperands(), applied(operatorNamed(tp::stringifyUnaryKind(op.getKind())), 1));
+  return expression(op, op->getOperands(),
+                    applied(operatorNamed(tp::stringifyUnaryKind(op.getKind())), 1));
 }
 FunctionLowering::Result FunctionLowering::lower(tp::BinaryOp op) {
-  return expression(op, op->getOperands(), applied(operatorNamed(tp::stringifyBinaryKind(op.getKind())), 2));
+  return expression(op, op->getOperands(),
+                    applied(operatorNamed(tp::stringifyBinaryKind(op.getKind())), 2));
 }
 FunctionLowering::Result FunctionLowering::lower(tp::CompareOp op) {
-  return expression(op, op->getOperands(), applied(operatorNamed(tp::stringifyCompareKind(op.getKind())), 2));
+  return expression(op, op->getOperands(),
+                    applied(operatorNamed(tp::stringifyCompareKind(op.getKind())), 2));
 }
 FunctionLowering::Result FunctionLowering::lower(tp::SelectOp op) {
   return expression(op, op->getOperands(), applied(ExprOp::Select, 3));
@@ -245,7 +256,9 @@ FunctionLowering::Result FunctionLowering::lower(tp::BroadcastOp op) {
 }
 FunctionLowering::Result FunctionLowering::lower(tp::SliceOp op) {
   Result x = region(op.getInput());
-  return failed(x) ? x : Result(EntryBuilder::slice(*x, op.getOffsets().vec(), op.getSizes().vec(), op.getStrides().vec()));
+  return failed(x) ? x
+                   : Result(EntryBuilder::slice(*x, op.getOffsets().vec(), op.getSizes().vec(),
+                                                op.getStrides().vec()));
 }
 FunctionLowering::Result FunctionLowering::lower(tp::ConvertOp op) {
   Result x = region(op.getInput());
@@ -295,7 +308,8 @@ FunctionLowering::Result FunctionLowering::lower(tp::MatMulOp op) {
   body.bDims = einsum->rhs;
   body.cDims = einsum->result;
   Sizes shape = shapeOf(op.getResult());
-  for (auto [value, list] : {std::pair(op.getBias(), &body.bias), std::pair(op.getResidual(), &body.residual)}) {
+  for (auto [value, list] :
+       {std::pair(op.getBias(), &body.bias), std::pair(op.getResidual(), &body.residual)}) {
     if (!value)
       continue;
     Result x = region(value);
@@ -309,8 +323,8 @@ FunctionLowering::Result FunctionLowering::lower(tp::MatMulOp op) {
   return body.c;
 }
 
-FunctionLowering::Result FunctionLowering::norm(Operation *op, plan::Norm::Kind kind, Value x, Value scale, Value bias,
-                                                int64_t dims, float eps) {
+FunctionLowering::Result FunctionLowering::norm(Operation *op, plan::Norm::Kind kind, Value x,
+                                                Value scale, Value bias, int64_t dims, float eps) {
   Result input = region(x);
   if (failed(input))
     return failure();
@@ -339,7 +353,8 @@ FunctionLowering::Result FunctionLowering::lower(tp::LayerNormOp op) {
               op.getEps().convertToFloat());
 }
 FunctionLowering::Result FunctionLowering::lower(tp::RmsNormOp op) {
-  return norm(op, plan::Norm::Kind::Rms, op.getInput(), op.getScale(), Value(), op.getDims(), op.getEps().convertToFloat());
+  return norm(op, plan::Norm::Kind::Rms, op.getInput(), op.getScale(), Value(), op.getDims(),
+              op.getEps().convertToFloat());
 }
 
 FunctionLowering::Result FunctionLowering::lower(tp::AttentionOp op) {
@@ -357,14 +372,15 @@ FunctionLowering::Result FunctionLowering::lower(tp::AttentionOp op) {
     Result mask = region(op.getMask());
     if (failed(mask))
       return failure();
-    body.mask.push_back(build.denseRows(EntryBuilder::broadcast(*mask, {sizes[0], sizes[1], keys})));
+    body.mask.push_back(
+        build.denseRows(EntryBuilder::broadcast(*mask, {sizes[0], sizes[1], keys})));
   }
   if (op.getBias()) {
     Result bias = region(op.getBias());
     if (failed(bias))
       return failure();
-    body.bias.push_back(build.denseRows(
-        EntryBuilder::broadcast(build.cast(*bias, plan::DataType::F32), {sizes[0], sizes[2], sizes[3], sizes[1], keys})));
+    body.bias.push_back(build.denseRows(EntryBuilder::broadcast(
+        build.cast(*bias, plan::DataType::F32), {sizes[0], sizes[2], sizes[3], sizes[1], keys})));
   }
   body.scale = op.getScale().convertToFloat();
   body.causal = op.getCausal();
@@ -374,7 +390,8 @@ FunctionLowering::Result FunctionLowering::lower(tp::AttentionOp op) {
   return body.out;
 }
 
-FunctionLowering::Result FunctionLowering::ropePositions(tp::RopeOp op, int64_t batch, int64_t sequence) {
+FunctionLowering::Result FunctionLowering::ropePositions(tp::RopeOp op, int64_t batch,
+                                                         int64_t sequence) {
   if (Value positions = op.getPositions()) {
     Result x = region(positions);
     if (failed(x))
@@ -386,7 +403,8 @@ FunctionLowering::Result FunctionLowering::ropePositions(tp::RopeOp op, int64_t 
     return failure();
   // A block may begin at the end of the sequence and be padding alone: its positions stay in range.
   bool depends = first->kind != plan::RankValue::Kind::Constant;
-  Operand all = depends ? iota(first->n, first->n + sequence) : iota(sequence + first->base, sequence + first->base);
+  Operand all = depends ? iota(first->n, first->n + sequence)
+                        : iota(sequence + first->base, sequence + first->base);
   return Operand{all.buffer, *first, {batch, sequence}, {0, 1}};
 }
 
@@ -395,14 +413,17 @@ Operand FunctionLowering::iota(int64_t count, int64_t size) {
   if (!added)
     return it->second;
   Operand whole = it->second = build.newBuffer(plan::DataType::I32, {size});
-  auto part = [&](int64_t first, int64_t length) { return EntryBuilder::slice(whole, {first}, {length}, {1}); };
+  auto part = [&](int64_t first, int64_t length) {
+    return EntryBuilder::slice(whole, {first}, {length}, {1});
+  };
   build.fill(part(0, std::min<int64_t>(count, 1)), 0);
   // 0; then 0 + 1; then 0, 1 + 2; ...
   for (int64_t done = 1; done < count; done *= 2) {
     int64_t length = std::min(done, count - done);
-    build.add(plan::Elementwise{{part(0, length)},
-                                part(done, length),
-                                {{ExprOp::Input, 0, 0}, {ExprOp::Constant, 0, double(done)}, {ExprOp::Add, 0, 0}}});
+    build.add(plan::Elementwise{
+        {part(0, length)},
+        part(done, length),
+        {{ExprOp::Input, 0, 0}, {ExprOp::Constant, 0, double(done)}, {ExprOp::Add, 0, 0}}});
   }
   if (count < size)
     build.fill(part(count, size - count), double(std::max<int64_t>(count - 1, 0)));
@@ -453,7 +474,8 @@ FunctionLowering::Result FunctionLowering::lower(tp::TakeOp op) {
                              rows = rankValue(op, op.getRowsAttr(), x->sizes[op.getDim()]);
   if (failed(base) || failed(rows))
     return failure();
-  if (base->kind == plan::RankValue::Kind::Constant && rows->kind == plan::RankValue::Kind::Constant) {
+  if (base->kind == plan::RankValue::Kind::Constant &&
+      rows->kind == plan::RankValue::Kind::Constant) {
     // Every rank owns the position: a region says it.
     Sizes offsets(x->sizes.size(), 0), sizes = x->sizes, ones(x->sizes.size(), 1);
     offsets[op.getDim()] = op.getIndex() - base->base;
@@ -505,25 +527,30 @@ LogicalResult FunctionLowering::lowerOp(Operation *op) {
   bool known = true;
   Result result =
       llvm::TypeSwitch<Operation *, Result>(op)
-          .Case<ml_program::GlobalLoadConstOp, tp::MatMulOp, tp::UnaryOp, tp::BinaryOp, tp::CompareOp, tp::SelectOp,
-                tp::ElementwiseOp, tp::ConvertOp, tp::SoftmaxOp, tp::LayerNormOp, tp::RmsNormOp, tp::AttentionOp,
-                tp::RopeOp, tp::EmbeddingOp, tp::TakeOp, tp::ReshapeOp, tp::TransposeOp, tp::BroadcastOp, tp::SliceOp,
-                tp::ConcatOp, tp::ReduceOp, tp::MaskPaddingOp>([&](auto typed) { return lower(typed); })
+          .Case<ml_program::GlobalLoadConstOp, tp::MatMulOp, tp::UnaryOp, tp::BinaryOp,
+                tp::CompareOp, tp::SelectOp, tp::ElementwiseOp, tp::ConvertOp, tp::SoftmaxOp,
+                tp::LayerNormOp, tp::RmsNormOp, tp::AttentionOp, tp::RopeOp, tp::EmbeddingOp,
+                tp::TakeOp, tp::ReshapeOp, tp::TransposeOp, tp::BroadcastOp, tp::SliceOp,
+                tp::ConcatOp, tp::ReduceOp, tp::MaskPaddingOp>(
+              [&](auto typed) { return lower(typed); })
           .Case<tp::CollectiveOpInterface>([&](auto) { return lowerCollective(op); })
           .Default([&](Operation *) -> Result {
             known = false;
             return failure();
           });
   if (!known)
-    return op->emitOpError() << "has no instruction in a plan; expected a module of the phase local or optimized";
+    return op->emitOpError()
+           << "has no instruction in a plan; expected a module of the phase local or optimized";
   if (failed(result))
     return failure();
   regions[op->getResult(0)] = *result;
   // The predicted time belongs to the instruction that does the work, not to the copies around it.
-  if (auto predicted = op->getAttrOfType<FloatAttr>(tp::kPredictedAttr); predicted && entry.ops.size() > before) {
+  if (auto predicted = op->getAttrOfType<FloatAttr>(tp::kPredictedAttr);
+      predicted && entry.ops.size() > before) {
     auto first = entry.ops.begin() + before;
     auto main = std::find_if(first, entry.ops.end(), [](const plan::Op &o) {
-      return !std::holds_alternative<plan::Copy>(o.body) && !std::holds_alternative<plan::Fill>(o.body);
+      return !std::holds_alternative<plan::Copy>(o.body) &&
+             !std::holds_alternative<plan::Fill>(o.body);
     });
     (main == entry.ops.end() ? *first : *main).predictedUs = predicted.getValueAsDouble();
   }
@@ -550,7 +577,8 @@ LogicalResult FunctionLowering::addInput(unsigned index) {
         if (auto number = dyn_cast<IntegerAttr>(element))
           range.push_back(number.getInt());
     if (range.size() != 2)
-      return function.emitOpError() << tp::kRangeAttr << " of argument " << index << " must hold two numbers, found " << attr;
+      return function.emitOpError() << tp::kRangeAttr << " of argument " << index
+                                    << " must hold two numbers, found " << attr;
     io.low = range[0];
     io.high = range[1];
   }
@@ -574,15 +602,18 @@ LogicalResult FunctionLowering::addOutput(unsigned index, Value value) {
     io.shape = global.asArrayRef().vec();
   auto sharding = sharding::Sharding::replicated(io.shape.size());
   if (attr) {
-    auto parsed = tp::toSharding(attr, io.shape.size(), mesh, [&] { return function.emitOpError(); });
+    auto parsed =
+        tp::toSharding(attr, io.shape.size(), mesh, [&] { return function.emitOpError(); });
     if (failed(parsed))
       return failure();
     sharding = *parsed;
   }
   if (!sharding.partial.empty())
-    return function.emitOpError() << "result " << index << " is partial; expected a whole or sharded one";
+    return function.emitOpError() << "result " << index
+                                  << " is partial; expected a whole or sharded one";
   if (sharding::localShape(io.shape, sharding, mesh) != shapeOf(value))
-    return function.emitOpError() << "result " << index << " does not have the shape of its block: " << value.getType();
+    return function.emitOpError() << "result " << index
+                                  << " does not have the shape of its block: " << value.getType();
   for (const sharding::AxisList &list : sharding.dims)
     io.dimAxes.push_back(axes(list));
   Result x = region(value);

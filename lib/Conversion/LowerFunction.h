@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // LowerFunction: one function of the phase `local` or `optimized` becomes one plan entry.
 //
-// Each SSA value is a region of a buffer (EntryBuilder); ops that only look at data make no instruction. Splat constants become
-// numbers inside expressions, other constants are filled where first used.
+// Each SSA value is a region of a buffer (EntryBuilder); ops that only look at data make no
+// instruction. Splat constants become numbers inside expressions, other constants are filled where
+// first used.
 #pragma once
 
 #include "EntryBuilder.h"
@@ -13,7 +14,8 @@
 
 namespace tenon {
 
-/// The weights of the plan by the symbol of their global. `ones` is set for the scales of norms on the way.
+/// The weights of the plan by the symbol of their global. `ones` is set for the scales of norms on
+/// the way.
 struct WeightTable {
   llvm::StringMap<int32_t> numbers;
   std::vector<plan::Weight> weights;
@@ -63,13 +65,15 @@ private:
   Result lowerCollective(mlir::Operation *op);
 
   /// An expression over values: inputs are broadcast to the result, splat constants become numbers.
-  Result expression(mlir::Operation *op, mlir::ValueRange inputs, llvm::ArrayRef<plan::ExprTerm> terms);
-  Result norm(mlir::Operation *op, plan::Norm::Kind kind, mlir::Value x, mlir::Value scale, mlir::Value bias,
-              int64_t dims, float eps);
+  Result expression(mlir::Operation *op, mlir::ValueRange inputs,
+                    llvm::ArrayRef<plan::ExprTerm> terms);
+  Result norm(mlir::Operation *op, plan::Norm::Kind kind, mlir::Value x, mlir::Value scale,
+              mlir::Value bias, int64_t dims, float eps);
 
   /// Positions [batch, sequence] of a rope: its operand, or those counted from its `position`.
   Result ropePositions(tp::RopeOp op, int64_t batch, int64_t sequence);
-  /// A buffer of `size` i32: 0, 1, .., count - 1, then count - 1 again. Made once, in log2(count) steps.
+  /// A buffer of `size` i32: 0, 1, .., count - 1, then count - 1 again. Made once, in log2(count)
+  /// steps.
   plan::Operand iota(int64_t count, int64_t size);
 
   /// The region of a value; materialises a constant.
@@ -80,7 +84,8 @@ private:
   bool ownsBuffer(mlir::Value value, const plan::Operand &region);
 
   plan::Axes axes(const sharding::AxisList &list) { return {list.begin(), list.end()}; }
-  mlir::FailureOr<plan::RankValue> rankValue(mlir::Operation *op, tp::RankValueAttr attr, int64_t otherwise);
+  mlir::FailureOr<plan::RankValue> rankValue(mlir::Operation *op, tp::RankValueAttr attr,
+                                             int64_t otherwise);
   static Sizes shapeOf(mlir::Value value);
   plan::DataType typeOf(mlir::Value value);
   plan::Operand newResult(mlir::Operation *op);
@@ -94,7 +99,8 @@ private:
   std::map<std::pair<int64_t, int64_t>, plan::Operand> iotas;
 };
 
-/// The name of the layer that a location stands for: its name, or the first name inside it; "" without one.
+/// The name of the layer that a location stands for: its name, or the first name inside it; ""
+/// without one.
 std::string layerOf(mlir::Location loc);
 
 } // namespace tenon

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// convert-tp-to-plan: collects the weights of a module, lowers each entry function, and puts the plan in the module's place.
+// convert-tp-to-plan: collects the weights of a module, lowers each entry function, and puts the
+// plan in the module's place.
 
 #include "tenon/Conversion/TPToPlan.h"
 
@@ -22,7 +23,8 @@ namespace {
 /// Turns globals into weights.
 class WeightCollector {
 public:
-  WeightCollector(const sharding::Mesh &mesh, WeightTable &table, plan::Plan &plan) : mesh(mesh), table(table), plan(plan) {}
+  WeightCollector(const sharding::Mesh &mesh, WeightTable &table, plan::Plan &plan)
+      : mesh(mesh), table(table), plan(plan) {}
 
   LogicalResult add(ml_program::GlobalOp global) {
     auto type = cast<RankedTensorType>(global.getType());
@@ -45,8 +47,9 @@ public:
         auto strides = part ? part.getAs<DenseI64ArrayAttr>("strides") : DenseI64ArrayAttr();
         if (!offset || !strides)
           return global.emitOpError() << "malformed part " << attr;
-        if (failed(addPart(global, weight, part.getAs<tp::ViewAttr>("view"), part.getAs<tp::ShardingAttr>("sharding"), stored,
-                           offset.getInt(), strides.asArrayRef().vec())))
+        if (failed(addPart(global, weight, part.getAs<tp::ViewAttr>("view"),
+                           part.getAs<tp::ShardingAttr>("sharding"), stored, offset.getInt(),
+                           strides.asArrayRef().vec())))
           return failure();
       }
     } else if (failed(addPart(global, weight, global->getAttrOfType<tp::ViewAttr>(tp::kViewAttr),
@@ -61,19 +64,23 @@ public:
   }
 
 private:
-  LogicalResult addPart(ml_program::GlobalOp global, plan::Weight &weight, tp::ViewAttr view, tp::ShardingAttr sharding,
-                        plan::DataType stored, int64_t offset, std::vector<int64_t> strides) {
+  LogicalResult addPart(ml_program::GlobalOp global, plan::Weight &weight, tp::ViewAttr view,
+                        tp::ShardingAttr sharding, plan::DataType stored, int64_t offset,
+                        std::vector<int64_t> strides) {
     if (!view)
       return global.emitOpError() << "has no " << tp::kViewAttr;
     auto value = sharding::Sharding::replicated(view.getSizes().size());
     if (sharding) {
-      auto parsed = tp::toSharding(sharding, view.getSizes().size(), mesh, [&] { return global.emitOpError(); });
+      auto parsed = tp::toSharding(sharding, view.getSizes().size(), mesh,
+                                   [&] { return global.emitOpError(); });
       if (failed(parsed))
         return failure();
       value = *parsed;
     }
     plan::WeightPart part;
-    part.view = {view.getKey().str(), stored, view.getShape().vec(), view.getOffset(), view.getSizes().vec(), view.getStrides().vec()};
+    part.view = {view.getKey().str(),   stored,
+                 view.getShape().vec(), view.getOffset(),
+                 view.getSizes().vec(), view.getStrides().vec()};
     for (const sharding::AxisList &axes : value.dims)
       part.dimAxes.emplace_back(axes.begin(), axes.end());
     part.partialAxes.assign(value.partial.begin(), value.partial.end());
@@ -119,7 +126,9 @@ struct ConvertTPToPlan : tenon::impl::ConvertTPToPlanPassBase<ConvertTPToPlan> {
     plan.certificate = text("tp.certificate");
 
     llvm::StringSet<> loaded;
-    module.walk([&](ml_program::GlobalLoadConstOp load) { loaded.insert(load.getGlobal().getLeafReference()); });
+    module.walk([&](ml_program::GlobalLoadConstOp load) {
+      loaded.insert(load.getGlobal().getLeafReference());
+    });
     WeightTable weights;
     WeightCollector collector(mesh, weights, plan);
     for (auto global : module.getOps<ml_program::GlobalOp>())

@@ -21,7 +21,8 @@ FailureOr<plan::Plan> tenon::verifiedPlan(ModuleOp module) {
   if (failed(plan))
     return failure();
   if (Status status = plan::verifyAll(*plan); !status)
-    return emitError(module.getLoc()) << "the plan is not acceptable: " << status.message(), failure();
+    return emitError(module.getLoc()) << "the plan is not acceptable: " << status.message(),
+           failure();
   return plan;
 }
 
@@ -41,7 +42,8 @@ OwningOpRef<ModuleOp> tenon::importPlanFile(StringRef path, MLIRContext *context
     emitError(loc) << plan.status().message();
     return {};
   }
-  // The reader bounds counts and sizes, not indices; verify does, and the importer needs them in range.
+  // The reader bounds counts and sizes, not indices; verify does, and the importer needs them in
+  // range.
   if (Status status = plan::verifyAll(*plan); !status) {
     emitError(loc) << "the plan is not acceptable: " << status.message();
     return {};

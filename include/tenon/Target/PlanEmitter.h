@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// PlanEmitter: the border between the compiler and plan files. Out: plan dialect -> structs -> the runtime's verifier, for
-// every rank -> file. In: file -> structs -> plan dialect. Neither direction decides anything about the plan.
+// PlanEmitter: the border between the compiler and plan files. Out: plan dialect -> structs -> the
+// runtime's verifier, for every rank -> file. In: file -> structs -> plan dialect. Neither
+// direction decides anything about the plan.
 #pragma once
 
 #include "tenon/Dialect/Plan/IR/PlanDialect.h"
@@ -16,15 +17,15 @@ namespace tenon {
 #define GEN_PASS_REGISTRATION
 #include "tenon/Target/Passes.h.inc"
 
-/// Returns the plan of a module in the plan dialect, accepted by the runtime's verifier for every rank. Fails after an
-/// error at the module.
+/// Returns the plan of a module in the plan dialect, accepted by the runtime's verifier for every
+/// rank. Fails after an error at the module.
 mlir::FailureOr<plan::Plan> verifiedPlan(mlir::ModuleOp module);
 
 /// Verifies and writes a plan file. On failure the file is as it was before.
 mlir::LogicalResult emitPlan(mlir::ModuleOp module, llvm::StringRef path);
 
-/// Reads a plan file as a module. Returns null, after an error at the file's location, when the runtime's reader or verifier
-/// refuses it.
+/// Reads a plan file as a module. Returns null, after an error at the file's location, when the
+/// runtime's reader or verifier refuses it.
 mlir::OwningOpRef<mlir::ModuleOp> importPlanFile(llvm::StringRef path, mlir::MLIRContext *context);
 
 /// The pass plan-emit with its option set.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The packer against the runtime's verifier, against its lower bound, and against brute force on small entries.
+// The packer against the runtime's verifier, against its lower bound, and against brute force on
+// small entries.
 #include "RandomEntries.h"
 
 #include "tenon/Dialect/Plan/Transforms/BufferPacking.h"
@@ -34,7 +35,8 @@ static int64_t bruteForce(const PackingProblem &problem) {
       for (bool moved = true; moved;) {
         moved = false;
         for (int other = 0; other < count; ++other)
-          if (conflict[b][other] && offsets[other] >= 0 && at < offsets[other] + problem.bytes[other] &&
+          if (conflict[b][other] && offsets[other] >= 0 &&
+              at < offsets[other] + problem.bytes[other] &&
               offsets[other] < at + problem.bytes[b]) {
             at = offsets[other] + problem.bytes[other];
             moved = true;
@@ -70,7 +72,8 @@ TEST(Packing, IsAcceptedByTheVerifier) {
       packEntry(plan.entries[0], inPlace);
       ASSERT_GE(plan.entries[0].arenaBytes, plan.entries[0].liveBytesBound);
       Status status = plan::verifyAll(plan);
-      ASSERT_TRUE(status.ok()) << "seed " << seed << (inPlace ? ", in place: " : ": ") << status.message();
+      ASSERT_TRUE(status.ok()) << "seed " << seed << (inPlace ? ", in place: " : ": ")
+                               << status.message();
     }
 }
 
@@ -79,7 +82,8 @@ TEST(Packing, IsNearlyOptimalOnSmallEntries) {
   for (unsigned seed = 0; seed < 400; ++seed) {
     plan::Plan plan = test::randomPlan(seed, 6);
     PackingProblem problem = packEntry(plan.entries[0], true);
-    if (std::count_if(problem.bytes.begin(), problem.bytes.end(), [](int64_t bytes) { return bytes > 0; }) > 7)
+    if (std::count_if(problem.bytes.begin(), problem.bytes.end(),
+                      [](int64_t bytes) { return bytes > 0; }) > 7)
       continue;
     int64_t best = bruteForce(problem);
     EXPECT_GE(best, plan.entries[0].liveBytesBound) << "seed " << seed;

@@ -80,7 +80,8 @@ private:
       body.expr = {{plan::ExprOp::Input, 0, 0}, {plan::ExprOp::Neg, 0, 0}};
       if (Operand y = operand(); y.sizes == x.sizes) {
         body.inputs.push_back(y);
-        body.expr = {{plan::ExprOp::Input, 0, 0}, {plan::ExprOp::Input, 1, 0}, {plan::ExprOp::Add, 0, 0}};
+        body.expr = {
+            {plan::ExprOp::Input, 0, 0}, {plan::ExprOp::Input, 1, 0}, {plan::ExprOp::Add, 0, 0}};
       }
       body.out = fresh(x.sizes[0]);
       op.body = body;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// scheduleStreams against the runtime's verifier: what it makes is accepted, and no pair of events can go.
+// scheduleStreams against the runtime's verifier: what it makes is accepted, and no pair of events
+// can go.
 #include "RandomEntries.h"
 
 #include "tenon/Dialect/Plan/Transforms/BufferPacking.h"
@@ -41,7 +42,8 @@ TEST(ScheduleStreams, NeedsEveryWait) {
         continue;
       plan::Plan mutant = plan;
       mutant.entries[0].ops.erase(mutant.entries[0].ops.begin() + i);
-      EXPECT_FALSE(plan::verifyAll(mutant).ok()) << "seed " << seed << ": wait " << i << " is not needed";
+      EXPECT_FALSE(plan::verifyAll(mutant).ok())
+          << "seed " << seed << ": wait " << i << " is not needed";
       ++dropped;
     }
   }
@@ -57,6 +59,7 @@ TEST(ScheduleStreams, IsIdempotent) {
     ASSERT_EQ(plan.entries[0].ops.size(), once.entries[0].ops.size());
     EXPECT_EQ(plan.entries[0].events, once.entries[0].events);
     for (size_t i = 0; i < once.entries[0].ops.size(); ++i)
-      EXPECT_EQ(plan.entries[0].ops[i].body.index(), once.entries[0].ops[i].body.index()) << "seed " << seed << ", op " << i;
+      EXPECT_EQ(plan.entries[0].ops[i].body.index(), once.entries[0].ops[i].body.index())
+          << "seed " << seed << ", op " << i;
   }
 }

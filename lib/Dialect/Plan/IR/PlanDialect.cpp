@@ -3,10 +3,10 @@
 
 #include "tenon/Dialect/Plan/IR/PlanDialect.h"
 
+#include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallSet.h"
 #include "llvm/ADT/TypeSwitch.h"
-#include "mlir/IR/DialectImplementation.h"
 
 using namespace mlir;
 using namespace tenon;
@@ -54,8 +54,8 @@ static ParseResult parseValue(AsmParser &parser, ValueAttr &value) {
   } else if (parser.parseInteger(base)) {
     return failure();
   }
-  value = ValueAttr::getChecked([&] { return parser.emitError(loc); }, parser.getContext(), kind, base,
-                                stride, n, parser.getBuilder().getArrayAttr(axes));
+  value = ValueAttr::getChecked([&] { return parser.emitError(loc); }, parser.getContext(), kind,
+                                base, stride, n, parser.getBuilder().getArrayAttr(axes));
   return success(value != nullptr);
 }
 
@@ -72,8 +72,8 @@ Attribute ValueAttr::parse(AsmParser &parser, Type) {
   return value;
 }
 
-LogicalResult ValueAttr::verify(function_ref<InFlightDiagnostic()> error, Kind kind, int64_t, int64_t,
-                                int64_t n, ArrayAttr axes) {
+LogicalResult ValueAttr::verify(function_ref<InFlightDiagnostic()> error, Kind kind, int64_t,
+                                int64_t, int64_t n, ArrayAttr axes) {
   if (kind == Kind::Constant)
     return success();
   // ValueAttr C1
@@ -150,8 +150,8 @@ LogicalResult PartAttr::verify(function_ref<InFlightDiagnostic()> error, StringR
     return error() << "expected f32, bf16, f16, i32, i64 or i1, found " << type;
   // PartAttr C1
   if (strides.size() != sizes.size() || axes.size() != sizes.size() || to.size() != sizes.size())
-    return error() << "sizes, strides, axes and `to` of a part differ in length: " << sizes.size() << ", "
-                   << strides.size() << ", " << axes.size() << ", " << to.size();
+    return error() << "sizes, strides, axes and `to` of a part differ in length: " << sizes.size()
+                   << ", " << strides.size() << ", " << axes.size() << ", " << to.size();
   // PartAttr C2
   if (llvm::any_of(sizes, [](int64_t size) { return size < 0; }))
     return error() << "sizes are not negative";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The instructions of the plan dialect: one text form for all, and the checks of each by itself. What
-// holds between instructions (order, lives, streams) is the business of the runtime's verifier.
+// The instructions of the plan dialect: one text form for all, and the checks of each by itself.
+// What holds between instructions (order, lives, streams) is the business of the runtime's
+// verifier.
 
 #include "tenon/Dialect/Plan/IR/Expression.h"
 #include "tenon/Dialect/Plan/IR/PlanTranslation.h"
@@ -19,8 +20,7 @@ using namespace tenon::plan;
 // Text: plan.matmul a(%0[0, 4x8xf32]) b(%1[..]) c(%2[..]) {einsum = ..}
 //===----------------------------------------------------------------------===//
 
-template <typename OpTy>
-static void printInstruction(OpTy op, OpAsmPrinter &printer) {
+template <typename OpTy> static void printInstruction(OpTy op, OpAsmPrinter &printer) {
   ArrayAttr slices = op.getSlices();
   for (auto [index, role] : llvm::enumerate(OpTy::getRoles())) {
     auto [start, length] = op.getODSOperandIndexAndLength(index);
@@ -137,17 +137,19 @@ struct Checker {
     // MatMulOp C1
     std::map<char, int64_t> sizes;
     std::map<char, int> terms;
-    auto term = [&](StringRef what, const std::string &labels, ArrayRef<int64_t> shape) -> LogicalResult {
+    auto term = [&](StringRef what, const std::string &labels,
+                    ArrayRef<int64_t> shape) -> LogicalResult {
       if (labels.size() != shape.size())
         return error() << "term '" << labels << "' of the einsum names " << labels.size()
                        << " dimensions, " << what << " is " << text(shape);
       for (auto [label, size] : llvm::zip_equal(labels, shape)) {
         auto [it, added] = sizes.try_emplace(label, size);
         if (!added && it->second != size)
-          return error() << "label '" << std::string(1, label) << "' has sizes " << it->second << " and "
-                         << size;
+          return error() << "label '" << std::string(1, label) << "' has sizes " << it->second
+                         << " and " << size;
         if (llvm::count(labels, label) != 1)
-          return error() << "label '" << std::string(1, label) << "' is twice in '" << labels << "'";
+          return error() << "label '" << std::string(1, label) << "' is twice in '" << labels
+                         << "'";
         ++terms[label];
       }
       return success();
@@ -212,10 +214,10 @@ struct Checker {
     if (!n.sum.empty() && n.residual.empty())
       return error() << "a sum needs a residual";
     // NormOp C3
-    return failure(failed(equal("out", n.out.sizes, n.x.sizes)) ||
-                   failed(equal("scale", n.scale, n.x.sizes)) || failed(equal("bias", n.bias, n.x.sizes)) ||
-                   failed(equal("residual", n.residual, n.x.sizes)) ||
-                   failed(equal("sum", n.sum, n.x.sizes)));
+    return failure(
+        failed(equal("out", n.out.sizes, n.x.sizes)) ||
+        failed(equal("scale", n.scale, n.x.sizes)) || failed(equal("bias", n.bias, n.x.sizes)) ||
+        failed(equal("residual", n.residual, n.x.sizes)) || failed(equal("sum", n.sum, n.x.sizes)));
   }
 
   LogicalResult check(const plan::Rope &r) const {
@@ -226,7 +228,8 @@ struct Checker {
       return failure();
     // RopeOp C2
     return failure(failed(equal("positions", r.positions.sizes, {r.x.sizes[0], r.x.sizes[1]})) ||
-                   failed(rank("cos", r.cos.sizes, 2)) || failed(equal("sin", r.sin.sizes, r.cos.sizes)));
+                   failed(rank("cos", r.cos.sizes, 2)) ||
+                   failed(equal("sin", r.sin.sizes, r.cos.sizes)));
   }
 
   LogicalResult check(const plan::Elementwise &e) const {
@@ -235,7 +238,8 @@ struct Checker {
       return error() << "expected at most " << kMaxOperators << " operators, found " << count;
     for (const plan::ExprTerm &term : e.expr)
       if (term.op == plan::ExprOp::Input && term.input >= static_cast<int64_t>(e.inputs.size()))
-        return error() << "term $" << term.input << " names no input; there are " << e.inputs.size();
+        return error() << "term $" << term.input << " names no input; there are "
+                       << e.inputs.size();
     // ElementwiseOp C3
     for (const plan::Operand &input : e.inputs)
       if (failed(equal("an input", input.sizes, e.out.sizes)))
@@ -259,7 +263,8 @@ struct Checker {
 
   LogicalResult check(const plan::Softmax &s) const {
     // SoftmaxOp C1
-    return failure(failed(dimension(s.dim, s.x.sizes)) || failed(equal("out", s.out.sizes, s.x.sizes)));
+    return failure(failed(dimension(s.dim, s.x.sizes)) ||
+                   failed(equal("out", s.out.sizes, s.x.sizes)));
   }
 
   // CopyOp C1
@@ -284,7 +289,8 @@ struct Checker {
     // AllReduceOp C3, AllGatherOp C3, ReduceScatterOp C3, AllToAllOp C3, BroadcastOp C3
     if (c.axes.empty())
       return error() << "expected at least one axis";
-    if (llvm::SmallSet<int32_t, 4> seen; llvm::any_of(c.axes, [&](int32_t a) { return !seen.insert(a).second; }))
+    if (llvm::SmallSet<int32_t, 4> seen;
+        llvm::any_of(c.axes, [&](int32_t a) { return !seen.insert(a).second; }))
       return error() << "names an axis twice";
     // AllReduceOp C2, AllGatherOp C2, ReduceScatterOp C2, AllToAllOp C2, BroadcastOp C2
     int64_t x = plan::elements(c.x), out = plan::elements(c.out);
@@ -313,11 +319,12 @@ struct Checker {
 };
 } // namespace
 
-/// Checks what all instructions share: a slice per operand, inside its buffer where the offset is a number.
+/// Checks what all instructions share: a slice per operand, inside its buffer where the offset is a
+/// number.
 static LogicalResult verifyInstruction(Operation *op, ArrayAttr slices) {
   if (slices.size() != op->getNumOperands())
-    return op->emitOpError() << "expected one slice per operand (" << op->getNumOperands() << "), found "
-                             << slices.size();
+    return op->emitOpError() << "expected one slice per operand (" << op->getNumOperands()
+                             << "), found " << slices.size();
   if (!llvm::all_of(slices, llvm::IsaPred<SliceAttr>))
     return op->emitOpError() << "expected #plan.slice for each operand";
   FailureOr<plan::Op> instruction = exportInstruction(op);
@@ -328,17 +335,17 @@ static LogicalResult verifyInstruction(Operation *op, ArrayAttr slices) {
     Value value = op->getOperand(operand.buffer);
     if (access.write && isa_and_nonnull<WeightBufferOp>(value.getDefiningOp()))
       return op->emitOpError() << "writes a weight through " << access.role;
-    if (access.write && llvm::any_of(llvm::zip_equal(operand.sizes, operand.strides), [](auto pair) {
-          return std::get<0>(pair) > 1 && std::get<1>(pair) == 0;
-        }))
+    if (access.write &&
+        llvm::any_of(llvm::zip_equal(operand.sizes, operand.strides),
+                     [](auto pair) { return std::get<0>(pair) > 1 && std::get<1>(pair) == 0; }))
       return op->emitOpError() << "writes through a stride of 0 at " << access.role;
     auto buffer = value.getDefiningOp<BufferOp>();
     if (!buffer || operand.offset.kind != plan::RankValue::Kind::Constant)
       continue;
     int64_t held = buffer.getElements();
     if (plan::Span span = plan::span(operand); !span.empty && (span.first < 0 || span.last >= held))
-      return op->emitOpError() << access.role << " reaches elements " << span.first << " to " << span.last
-                               << " of a buffer of " << held;
+      return op->emitOpError() << access.role << " reaches elements " << span.first << " to "
+                               << span.last << " of a buffer of " << held;
   }
   std::vector<Type> types;
   for (Value operand : op->getOperands())

@@ -12,8 +12,8 @@ using namespace tenon::plan;
 LogicalResult MeshOp::verify() {
   // MeshOp C1
   if (getSizes().size() != getAxes().size() || getParents().size() != getAxes().size())
-    return emitOpError() << "expected one size and one parent per axis (" << getAxes().size() << "), found "
-                         << getSizes().size() << " and " << getParents().size();
+    return emitOpError() << "expected one size and one parent per axis (" << getAxes().size()
+                         << "), found " << getSizes().size() << " and " << getParents().size();
   llvm::SmallDenseSet<Attribute> seen;
   for (auto [axis, size] : llvm::zip_equal(getAxes(), getSizes())) {
     // MeshOp C2
@@ -35,7 +35,8 @@ LogicalResult WeightOp::verify() {
       return emitOpError() << "expected #plan.part, found " << part;
   // WeightOp C2
   if (static_cast<int64_t>(getElements()) < 0)
-    return emitOpError() << "expected a number of elements, found " << static_cast<int64_t>(getElements());
+    return emitOpError() << "expected a number of elements, found "
+                         << static_cast<int64_t>(getElements());
   if (failed(toDataType(getType())))
     return emitOpError() << "expected f32, bf16, f16, i32, i64 or i1, found " << getType();
   return success();
@@ -57,11 +58,13 @@ LogicalResult EntryOp::verify() {
     if (!isa<PlanDialect>(op.getDialect()) || isa<MeshOp, WeightOp, EntryOp>(op))
       return op.emitOpError() << "may not stand in a plan.entry";
     if (section(&op) < reached)
-      return op.emitOpError() << "stands too late: an entry lists buffers, inputs, instructions, outputs";
+      return op.emitOpError()
+             << "stands too late: an entry lists buffers, inputs, instructions, outputs";
     reached = section(&op);
     // EntryOp C2
     if (auto event = op.getAttrOfType<IntegerAttr>("event"); event && event.getInt() >= getEvents())
-      return op.emitOpError() << "names event " << event.getInt() << " of an entry with " << getEvents();
+      return op.emitOpError() << "names event " << event.getInt() << " of an entry with "
+                              << getEvents();
   }
   return success();
 }
@@ -69,7 +72,8 @@ LogicalResult EntryOp::verify() {
 LogicalResult BufferOp::verify() {
   // BufferOp C1
   if (static_cast<int64_t>(getElements()) < 0)
-    return emitOpError() << "expected a number of elements, found " << static_cast<int64_t>(getElements());
+    return emitOpError() << "expected a number of elements, found "
+                         << static_cast<int64_t>(getElements());
   // BufferOp C2
   if (std::optional<uint64_t> offset = getOffset(); offset && *offset % 64 != 0)
     return emitOpError() << "expected an offset that is a multiple of 64, found " << *offset;

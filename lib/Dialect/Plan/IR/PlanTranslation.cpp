@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// PlanTranslation: one switch from ops to structs, one from structs to ops. Operands need no switch: the ops list them
-// in the order in which the runtime's forEachOperand visits the struct.
+// PlanTranslation: one switch from ops to structs, one from structs to ops. Operands need no
+// switch: the ops list them in the order in which the runtime's forEachOperand visits the struct.
 
 #include "tenon/Dialect/Plan/IR/PlanTranslation.h"
 #include "tenon/Dialect/Plan/IR/Expression.h"
@@ -23,11 +23,13 @@ static constexpr const char *kReductions[] = {"sum", "max", "min"};
 static constexpr const char *kNorms[] = {"layer", "rms"};
 
 template <typename Enum, size_t N>
-static FailureOr<Enum> parseEnum(Operation *op, StringRef what, StringRef text, const char *const (&names)[N]) {
+static FailureOr<Enum> parseEnum(Operation *op, StringRef what, StringRef text,
+                                 const char *const (&names)[N]) {
   for (size_t i = 0; i < N; ++i)
     if (text == names[i])
       return static_cast<Enum>(i);
-  InFlightDiagnostic diagnostic = op->emitOpError() << "unknown " << what << " '" << text << "'; expected ";
+  InFlightDiagnostic diagnostic = op->emitOpError()
+                                  << "unknown " << what << " '" << text << "'; expected ";
   llvm::interleaveComma(names, diagnostic);
   return failure();
 }
@@ -66,7 +68,8 @@ private:
   bool strict = false;
 };
 
-/// Turns instructions into structs. Any failure is remembered in `failed`, after an error at the op.
+/// Turns instructions into structs. Any failure is remembered in `failed`, after an error at the
+/// op.
 class InstructionExporter {
 public:
   InstructionExporter(Operation *op, AxisNumbers &axes, function_ref<int32_t(unsigned)> buffer)
@@ -74,18 +77,29 @@ public:
 
   FailureOr<plan::Op> run() {
     plan::Op result;
-    bool known = llvm::TypeSwitch<Operation *, bool>(op)
-                     .Case<MatMulOp, AttentionOp, GatherRowsOp, TakeOp, NormOp, RopeOp, ElementwiseOp,
-                           ReduceOp, SoftmaxOp, CopyOp, FillOp, RecordOp, WaitOp>([&](auto typed) {
-                       result.body = translate(typed);
-                       return true;
-                     })
-                     .Case<AllReduceOp>([&](auto o) { return result.body = collective(o, plan::CollectiveKind::AllReduce), true; })
-                     .Case<AllGatherOp>([&](auto o) { return result.body = collective(o, plan::CollectiveKind::AllGather), true; })
-                     .Case<ReduceScatterOp>([&](auto o) { return result.body = collective(o, plan::CollectiveKind::ReduceScatter), true; })
-                     .Case<AllToAllOp>([&](auto o) { return result.body = collective(o, plan::CollectiveKind::AllToAll), true; })
-                     .Case<BroadcastOp>([&](auto o) { return result.body = collective(o, plan::CollectiveKind::Broadcast), true; })
-                     .Default([](Operation *) { return false; });
+    bool known =
+        llvm::TypeSwitch<Operation *, bool>(op)
+            .Case<MatMulOp, AttentionOp, GatherRowsOp, TakeOp, NormOp, RopeOp, ElementwiseOp,
+                  ReduceOp, SoftmaxOp, CopyOp, FillOp, RecordOp, WaitOp>([&](auto typed) {
+              result.body = translate(typed);
+              return true;
+            })
+            .Case<AllReduceOp>([&](auto o) {
+              return result.body = collective(o, plan::CollectiveKind::AllReduce), true;
+            })
+            .Case<AllGatherOp>([&](auto o) {
+              return result.body = collective(o, plan::CollectiveKind::AllGather), true;
+            })
+            .Case<ReduceScatterOp>([&](auto o) {
+              return result.body = collective(o, plan::CollectiveKind::ReduceScatter), true;
+            })
+            .Case<AllToAllOp>([&](auto o) {
+              return result.body = collective(o, plan::CollectiveKind::AllToAll), true;
+            })
+            .Case<BroadcastOp>([&](auto o) {
+              return result.body = collective(o, plan::CollectiveKind::Broadcast), true;
+            })
+            .Default([](Operation *) { return false; });
     if (!known)
       return op->emitOpError() << "is no instruction of a plan", failure();
     if (!bad)
@@ -114,8 +128,7 @@ public:
   }
 
 private:
-  template <typename T>
-  T take(FailureOr<T> result) {
+  template <typename T> T take(FailureOr<T> result) {
     if (succeeded(result))
       return std::move(*result);
     bad = true;
@@ -231,11 +244,11 @@ private:
   plan::Record translate(RecordOp record) { return {static_cast<int32_t>(record.getEvent())}; }
   plan::Wait translate(WaitOp wait) { return {static_cast<int32_t>(wait.getEvent())}; }
 
-  template <typename OpTy>
-  plan::Collective collective(OpTy typed, plan::CollectiveKind kind) {
+  template <typename OpTy> plan::Collective collective(OpTy typed, plan::CollectiveKind kind) {
     plan::Collective result;
     result.kind = kind;
-    result.reduce = take(parseEnum<plan::ReduceKind>(op, "reduction", typed.getReduce(), kReductions));
+    result.reduce =
+        take(parseEnum<plan::ReduceKind>(op, "reduction", typed.getReduce(), kReductions));
     result.axes = take(axes(op, typed.getAxes()));
     if (std::optional<StringRef> cause = typed.getCause())
       result.cause = cause->str();
@@ -259,7 +272,8 @@ public:
       return module.emitError("expected one plan.mesh"), failure();
     MeshOp mesh = *meshes.begin();
     axes = AxisNumbers(mesh);
-    for (auto [name, size, parent] : llvm::zip_equal(mesh.getAxes(), mesh.getSizes(), mesh.getParents()))
+    for (auto [name, size, parent] :
+         llvm::zip_equal(mesh.getAxes(), mesh.getSizes(), mesh.getParents()))
       result.mesh.push_back({cast<StringAttr>(name).str(), size, cast<StringAttr>(parent).str()});
     result.producer = text(kProducerAttr);
     result.model = text(kModelAttr);
@@ -314,8 +328,9 @@ private:
       if (failed(dims) || failed(partial))
         return failure();
       plan::View view{part.getKey().str(), *toDataType(part.getType()), part.getShape().vec(),
-                      part.getOffset(), part.getSizes().vec(), part.getStrides().vec()};
-      weight.parts.push_back({std::move(view), std::move(*dims), std::move(*partial), part.getAt(), part.getTo().vec()});
+                      part.getOffset(),    part.getSizes().vec(),       part.getStrides().vec()};
+      weight.parts.push_back({std::move(view), std::move(*dims), std::move(*partial), part.getAt(),
+                              part.getTo().vec()});
     }
     weights.try_emplace(op.getSymName(), result.weights.size());
     result.weights.push_back(std::move(weight));
@@ -341,7 +356,8 @@ private:
       } else if (auto buffer = dyn_cast<WeightBufferOp>(inner)) {
         auto it = weights.find(buffer.getWeight());
         if (it == weights.end())
-          return buffer.emitOpError() << "expected the weight to stand before the entry: " << buffer.getWeightAttr();
+          return buffer.emitOpError()
+                 << "expected the weight to stand before the entry: " << buffer.getWeightAttr();
         plan::Buffer added;
         added.kind = plan::Buffer::Kind::Weight;
         added.type = *toDataType(buffer.getType().getElementType());
@@ -452,8 +468,8 @@ public:
       for (const plan::WeightPart &part : weight.parts)
         parts.push_back(PartAttr::get(context, part.view.key, toType(context, part.view.type),
                                       part.view.storedShape, part.view.offset, part.view.sizes,
-                                      part.view.strides, nameLists(part.dimAxes), names(part.partialAxes),
-                                      part.dstOffset, part.dstStrides));
+                                      part.view.strides, nameLists(part.dimAxes),
+                                      names(part.partialAxes), part.dstOffset, part.dstStrides));
       WeightOp::create(builder, loc, builder.getStringAttr(weight.name),
                        builder.getI64IntegerAttr(weight.elements),
                        TypeAttr::get(toType(context, weight.type)), builder.getArrayAttr(parts),
@@ -461,8 +477,9 @@ public:
     }
     for (const plan::Entry &one : plan.entries) {
       OpBuilder::InsertionGuard guard(builder);
-      EntryOp op = EntryOp::create(builder, loc, TypeRange(), ValueRange(),
-                                   {builder.getNamedAttr("sym_name", builder.getStringAttr(one.name))});
+      EntryOp op =
+          EntryOp::create(builder, loc, TypeRange(), ValueRange(),
+                          {builder.getNamedAttr("sym_name", builder.getStringAttr(one.name))});
       op.getBody().emplaceBlock();
       entry(op, one);
     }
@@ -482,9 +499,9 @@ public:
         buffers.push_back(WeightBufferOp::create(
             builder, loc, type, FlatSymbolRefAttr::get(context, plan.weights[buffer.weight].name)));
       else
-        buffers.push_back(BufferOp::create(builder, loc, type, builder.getI64IntegerAttr(buffer.elements),
-                                           buffer.offset < 0 ? IntegerAttr()
-                                                             : builder.getI64IntegerAttr(buffer.offset)));
+        buffers.push_back(BufferOp::create(
+            builder, loc, type, builder.getI64IntegerAttr(buffer.elements),
+            buffer.offset < 0 ? IntegerAttr() : builder.getI64IntegerAttr(buffer.offset)));
     }
     for (const plan::IO &io : entry.inputs)
       InputOp::create(builder, loc, builder.getStringAttr(io.name), buffers[io.buffer],
@@ -507,18 +524,17 @@ private:
     std::visit([&](const auto &body) { build(body, op, attributes); }, op.body);
   }
 
-  template <typename OpTy>
-  void create(const plan::Op &op, Attributes &attributes) {
-    Location loc = op.location.empty()
-                       ? Location(builder.getUnknownLoc())
-                       : NameLoc::get(builder.getStringAttr(op.location));
+  template <typename OpTy> void create(const plan::Op &op, Attributes &attributes) {
+    Location loc = op.location.empty() ? Location(builder.getUnknownLoc())
+                                       : NameLoc::get(builder.getStringAttr(op.location));
     OperationState state(loc, OpTy::getOperationName());
     SmallVector<Attribute> slices;
     ArrayRef<StringRef> roles = OpTy::getRoles();
     SmallVector<int32_t> segments(roles.size());
     plan::forEachOperand(op.body, [&](const Operand &operand, bool, const char *role, int) {
       state.operands.push_back(buffers[operand.buffer]);
-      slices.push_back(SliceAttr::get(context, value(operand.offset), operand.sizes, operand.strides));
+      slices.push_back(
+          SliceAttr::get(context, value(operand.offset), operand.sizes, operand.strides));
       auto it = llvm::find(roles, StringRef(role));
       assert(it != roles.end() && "the op has the roles of its struct");
       ++segments[it - roles.begin()];
@@ -536,8 +552,7 @@ private:
     builder.create(state);
   }
 
-  template <typename Enum, size_t N>
-  StringAttr spelled(Enum value, const char *const (&names)[N]) {
+  template <typename Enum, size_t N> StringAttr spelled(Enum value, const char *const (&names)[N]) {
     return builder.getStringAttr(names[static_cast<size_t>(value)]);
   }
   void flag(Attributes &attributes, StringRef name, bool on) {
@@ -596,7 +611,9 @@ private:
     attributes.set("dim", builder.getI32IntegerAttr(s.dim));
     create<SoftmaxOp>(op, attributes);
   }
-  void build(const plan::Copy &, const plan::Op &op, Attributes &attributes) { create<CopyOp>(op, attributes); }
+  void build(const plan::Copy &, const plan::Op &op, Attributes &attributes) {
+    create<CopyOp>(op, attributes);
+  }
   void build(const plan::Fill &f, const plan::Op &op, Attributes &attributes) {
     attributes.set("value", builder.getF64FloatAttr(f.value));
     attributes.set("dim", builder.getI32IntegerAttr(f.dim));

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// plan-assign-buffers: applies coalesceInPlace and pack to each entry of a module, and reports the result.
+// plan-assign-buffers: applies coalesceInPlace and pack to each entry of a module, and reports the
+// result.
 
 #include "tenon/Dialect/Plan/IR/PlanTranslation.h"
 #include "tenon/Dialect/Plan/Transforms/BufferPacking.h"
 #include "tenon/Dialect/Plan/Transforms/Passes.h"
 
-#include "llvm/ADT/STLExtras.h"
 #include "mlir/IR/Remarks.h"
+#include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
 
@@ -35,7 +36,8 @@ struct AssignBuffersPass : impl::AssignBuffersPassBase<AssignBuffersPass> {
       }
       for (auto [buffer, offset] : llvm::zip_equal(entry.buffers, offsets))
         buffer.offset = buffer.kind == plan::Buffer::Kind::Weight ? 0 : offset;
-      remark::analysis(op.getLoc(), remark::RemarkOpts::name("arena").category("plan-assign-buffers"))
+      remark::analysis(op.getLoc(),
+                       remark::RemarkOpts::name("arena").category("plan-assign-buffers"))
           << "entry " << entry.name << ": arena " << std::to_string(entry.arenaBytes)
           << " bytes, largest sum of live bytes " << std::to_string(entry.liveBytesBound);
     }

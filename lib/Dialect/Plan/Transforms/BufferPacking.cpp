@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// BufferPacking: lives and conflicts from the happens-before order, then greedy placement in several orders.
+// BufferPacking: lives and conflicts from the happens-before order, then greedy placement in
+// several orders.
 
 #include "tenon/Dialect/Plan/Transforms/BufferPacking.h"
 #include "tenon/Dialect/Plan/Transforms/StreamSchedule.h"
@@ -74,7 +75,8 @@ int64_t lowestGap(std::vector<std::pair<int64_t, int64_t>> &taken, int64_t bytes
 
 class Packer {
 public:
-  explicit Packer(const PackingProblem &problem) : problem(problem), neighbours(problem.bytes.size()) {
+  explicit Packer(const PackingProblem &problem)
+      : problem(problem), neighbours(problem.bytes.size()) {
     for (auto [a, b] : problem.conflicts) {
       neighbours[a].push_back(b);
       neighbours[b].push_back(a);
@@ -87,13 +89,13 @@ public:
       for (bool bestFit : {false, true})
         if (place(order, bestFit) == bound)
           return best;
-    // What lies on top was placed too late: bring it forward. Work is bounded, so that large entries stay fast.
+    // What lies on top was placed too late: bring it forward. Work is bounded, so that large
+    // entries stay fast.
     int64_t rounds = std::min<int64_t>(500, 4'000'000 / (1 + int64_t(problem.conflicts.size())));
     std::vector<int> order = bestOrder;
     for (int64_t round = 0; round < rounds && bestBytes > bound; ++round) {
-      std::stable_partition(order.begin(), order.end(), [&](int b) {
-        return last[b] + problem.bytes[b] == lastBytes;
-      });
+      std::stable_partition(order.begin(), order.end(),
+                            [&](int b) { return last[b] + problem.bytes[b] == lastBytes; });
       int64_t before = bestBytes;
       place(order, round % 2 == 1);
       if (bestBytes < before)
@@ -103,7 +105,8 @@ public:
   }
 
 private:
-  /// Buffers by falling size, by first access, by falling size times length, by falling length, each with the others as ties.
+  /// Buffers by falling size, by first access, by falling size times length, by falling length,
+  /// each with the others as ties.
   std::vector<std::vector<int>> orders() const {
     std::vector<int> identity(problem.bytes.size());
     std::iota(identity.begin(), identity.end(), 0);

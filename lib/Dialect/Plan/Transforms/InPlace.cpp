@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// InPlace: merges the buffer of a result with that of an operand that dies where the result is born. Decides by
-// the happens-before order alone, so it must follow scheduleStreams.
+// InPlace: merges the buffer of a result with that of an operand that dies where the result is
+// born. Decides by the happens-before order alone, so it must follow scheduleStreams.
 
 #include "tenon/Dialect/Plan/Transforms/BufferPacking.h"
 #include "tenon/Dialect/Plan/Transforms/StreamSchedule.h"
@@ -19,14 +19,16 @@ public:
       into[b] = b;
       fixed[b] = entry.buffers[b].kind == plan::Buffer::Kind::Weight;
     }
-    // Inputs keep their value for the next step; outputs may be the result of a merge, not its operand.
+    // Inputs keep their value for the next step; outputs may be the result of a merge, not its
+    // operand.
     for (const plan::IO &io : entry.inputs)
       fixed[io.buffer] = true;
     for (const plan::IO &io : entry.outputs)
       output.push_back(io.buffer);
     for (size_t i = 0; i < entry.ops.size(); ++i)
       for (const plan::Access &access : plan::accesses(entry.ops[i]))
-        if (auto &list = accesses[access.operand->buffer]; list.empty() || list.back() != int64_t(i))
+        if (auto &list = accesses[access.operand->buffer];
+            list.empty() || list.back() != int64_t(i))
           list.push_back(i);
   }
 
@@ -63,7 +65,8 @@ private:
       return false;
     bool sameRegion = x.offset.kind == plan::RankValue::Kind::Constant &&
                       out.offset.kind == plan::RankValue::Kind::Constant &&
-                      x.offset.base == out.offset.base && x.sizes == out.sizes && x.strides == out.strides;
+                      x.offset.base == out.offset.base && x.sizes == out.sizes &&
+                      x.strides == out.strides;
     if (!sameRegion || !plan::isContiguous(out) || plan::elements(out) != b.elements)
       return false;
     for (int64_t other : accesses[from])

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// StreamSchedule: one walk finds the hazards between streams and the events that cover them; another derives vector
-// clocks from records and waits.
+// StreamSchedule: one walk finds the hazards between streams and the events that cover them;
+// another derives vector clocks from records and waits.
 
 #include "tenon/Dialect/Plan/Transforms/StreamSchedule.h"
 #include "tenon/runtime/plan/Access.h"
@@ -54,7 +54,8 @@ int64_t neededBefore(const plan::Op &op, int stream, const std::vector<std::vect
 
 void plan::scheduleStreams(plan::Entry &entry) {
   std::erase_if(entry.ops, [](const plan::Op &op) {
-    return std::holds_alternative<plan::Record>(op.body) || std::holds_alternative<plan::Wait>(op.body);
+    return std::holds_alternative<plan::Record>(op.body) ||
+           std::holds_alternative<plan::Wait>(op.body);
   });
   int64_t count = entry.ops.size();
   std::vector<std::vector<Touch>> touches(entry.buffers.size());
@@ -83,7 +84,8 @@ void plan::scheduleStreams(plan::Entry &entry) {
     }
     for (const plan::Access &access : plan::accesses(op))
       if (plan::Span span = reach(*access.operand); !span.empty)
-        touches[access.operand->buffer].push_back({i, op.stream, access.write, span.first, span.last});
+        touches[access.operand->buffer].push_back(
+            {i, op.stream, access.write, span.first, span.last});
   }
 
   // Stream 0 ends behind stream 1.
@@ -137,7 +139,9 @@ HappensBefore::HappensBefore(const plan::Entry &entry) {
   }
 }
 
-bool HappensBefore::operator()(int64_t a, int64_t b) const { return a != b && known[b][stream[a]] >= a; }
+bool HappensBefore::operator()(int64_t a, int64_t b) const {
+  return a != b && known[b][stream[a]] >= a;
+}
 
 int64_t HappensBefore::firstAfter(int64_t a, int s) const {
   // What a stream knows only grows along the stream.

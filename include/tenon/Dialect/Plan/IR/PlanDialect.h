@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plan dialect: the text of a plan, one op per instruction of the runtime.
 //
-// The structs of the runtime's plan library are the meaning of these ops; PlanTranslation.h goes from one to the
-// other. The C++ names live in tenon::plan, since tenon::plan holds the structs.
+// The structs of the runtime's plan library are the meaning of these ops; PlanTranslation.h goes
+// from one to the other. The C++ names live in tenon::plan, since tenon::plan holds the structs.
 #pragma once
 
 #include "tenon/runtime/plan/Plan.h"
@@ -38,7 +38,8 @@ inline constexpr llvm::StringLiteral kProducerAttr = "plan.producer", kModelAttr
                                      kPackBudgetAttr = "plan.pack_budget",
                                      kUnshardedAttr = "plan.weights_bytes_unsharded";
 
-/// The element type of the runtime and its MLIR type. The first fails on a type that plans do not have.
+/// The element type of the runtime and its MLIR type. The first fails on a type that plans do not
+/// have.
 mlir::FailureOr<plan::DataType> toDataType(mlir::Type type);
 mlir::Type toType(mlir::MLIRContext *context, plan::DataType type);
 
