@@ -1,89 +1,134 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "Options.h"
 
+#include "tenon/runtime/exec/FaultInjection.h"
+
 #include <CLI/CLI.hpp>
 
-namespace tenon::tools {
-
+namespace tenon::tprun {
 namespace {
 
-/// NAME=@FILE pairs.
-Status readPairs(const std::vector<std::string> &texts, const char *flag, std::map<std::string, std::string> &pairs) {
+Status splitNamed(const char *flag, const std::vector<std::string> &texts,
+                  std::vector<NamedFile> &files) {
   for (const std::string &text : texts) {
     size_t at = text.find("=@");
     if (at == std::string::npos || at == 0 || at + 2 == text.size())
-      return Status(Code::Usage, std::string(flag) + ": expected NAME=@FILE.npy, found '" + text + "'");
-    if (!pairs.emplace(text.substr(0, at), text.substr(at + 2)).second)
-      return Status(Code::Usage, std::string(flag) + ": '" + text.substr(0, at) + "' is given twice");
+      return Status(Code::Usage, std::string(flag) + ": expected NAME=@FILE, found '" + text + "'");
+    NamedFile file{text.substr(0, at), text.substr(at + 2)};
+    for (const NamedFile &other : files)
+      if (other.first == file.first)
+        return Status(Code::Usage, std::string(flag) + ": '" + file.first + "' is given twice");
+    files.push_back(std::move(file));
   }
-  return {};
+  return Status();
 }
+
+std::string firstLine(const std::string &text) { return text.substr(0, text.find('\n')); }
 
 } // namespace
 
-Expected<Options> parseOptions(int argc, char **argv, std::string &help) {
-  Options options;
+std::string versionText() { return std::string("tp-run ") + TENON_VERSION; }
+
+Expected<Parsed> parseOptions(int argc, char **argv) {
+  Parsed parsed;
+  Options &options = parsed.options;
   std::vector<std::string> inputs, outputs, expected;
-  std::string parameters;
-  uint64_t randomInputs = 0, randomWeights = 0;
-  CLI::App app{"Runs a plan on the ranks of this MPI world, or on threads with --local-ranks."};
-  app.set_version_flag("--version", kVersion);
-  app.add_option("plan", options.plan, "Plan file")->required();
-  app.add_option("--parameters", parameters, "Checkpoint directories and files, separated by commas");
-  app.add_option("--input", inputs, "NAME=@FILE.npy; one per input")->allow_extra_args(false);
-  app.add_option("--output", outputs, "NAME=@FILE.npy; without it outputs are printed")->allow_extra_args(false);
-  app.add_option("--expected-output", expected, "NAME=@FILE.npy to compare with")->allow_extra_args(false);
-  app.add_option("--rtol", options.rtol, "Relative tolerance of --expected-output");
-  app.add_option("--atol", options.atol, "Absolute tolerance of --expected-output");
-  app.add_option("--entry", options.entry, "Entry point; the first by default");
-  app.add_option("--device", options.device, "cpu");
-  app.add_option("--threads", options.threads, "Threads per rank")->check(CLI::Range(1, 1024));
-  app.add_option("--iters", options.iters, "Timed steps")->check(CLI::Range(1, 1000000));
-  app.add_option("--warmup", options.warmup, "Steps before the timed ones")->check(CLI::Range(0, 1000000));
-  app.add_option("--json", options.json, "File that gets the report as JSON");
-  app.add_option("--trace", options.trace, "File that gets a Chrome trace of the last step");
-  app.add_option("--timeout", options.timeout, "Seconds that one op of a step may take")->check(CLI::PositiveNumber);
-  CLI::Option *randomInputsFlag = app.add_option("--random-inputs", randomInputs, "Draw the inputs from this seed");
-  CLI::Option *randomWeightsFlag = app.add_option("--random-weights", randomWeights, "Draw weights that no file holds from this seed");
-  app.add_option("--dump-values", options.dumpValues, "Directory that gets what every op wrote");
-  app.add_flag("--dry-run", options.dryRun, "Stop after everything is prepared");
-  app.add_flag("--verify", options.verify, "Verify the plan for every rank and stop");
-  app.add_flag("--check-collectives", options.checkCollectives, "Compare every collective among its ranks");
-  app.add_flag("--check-finite", options.checkFinite, "Stop at the first op that writes a NaN or an infinity");
+  uint64_t inputSeed = 0, weightSeed = 0;
+  bool version = false;
+  CLI::App app("Runs one step, or many, of a plan that tp-opt has made.\n"
+               "  mpirun -n N tp-run PLAN ...      N processes, N as the plan's mesh says\n"
+               "  tp-run PLAN --local-ranks ...    the same as threads of one process, without MPI",
+               "tp-run");
+  app.add_option("plan", options.plan, "Plan file")->type_name("PLAN");
+  app.add_option("--parameters", options.parameters,
+                 "Safetensors files, or directories of such, separated by commas")
+      ->delimiter(',')
+      ->type_name("PATHS");
+  app.add_option("--input", inputs, "Value of an input as .npy; once per input")
+      ->type_name("NAME=@FILE");
+  app.add_option("--output", outputs, "Where an output goes as .npy; without any, a summary is printed")
+      ->type_name("NAME=@FILE");
+  app.add_option("--expected-output", expected, "Compares an output with a .npy; exits 8 if it differs")
+      ->type_name("NAME=@FILE");
+  app.add_option("--rtol", options.rtol, "Tolerance relative to the expected value")
+      ->capture_default_str();
+  app.add_option("--atol", options.atol, "Absolute tolerance")->capture_default_str();
+  app.add_option("--entry", options.entry, "Entry point (default: the plan's first)");
+  app.add_option("--device", options.device, "Device: cpu")->capture_default_str();
+  app.add_option("--isa", options.isa, "Highest instruction set: sse2, avx2 or avx512");
+  app.add_option("--threads", options.threads, "Threads per rank (default: cores over ranks)")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--iters", options.iterations, "Timed steps")
+      ->check(CLI::Range(1, 1000000000))
+      ->capture_default_str();
+  app.add_option("--warmup", options.warmup, "Steps before them")
+      ->check(CLI::Range(0, 1000000000))
+      ->capture_default_str();
+  app.add_option("--json", options.json, "Writes the report as JSON")->type_name("FILE");
+  app.add_option("--trace", options.trace, "Writes the last step as a Chrome trace")
+      ->type_name("FILE");
+  app.add_option("--dump-values", options.dumpValues, "Writes what every op of the first step made")
+      ->type_name("DIR");
+  app.add_flag("--report", options.report, "Prints the times of all ops and collectives");
+  app.add_flag("-q,--quiet", options.quiet, "Prints nothing but outputs and errors");
+  app.add_option("--timeout", options.timeout, "Seconds that one op of a step may take")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  CLI::Option *randomInputs =
+      app.add_option("--random-inputs", inputSeed, "Makes inputs that are not given from a seed")
+          ->type_name("SEED");
+  CLI::Option *randomWeights =
+      app.add_option("--random-weights", weightSeed, "Makes weights that no file holds from a seed")
+          ->type_name("SEED");
+  app.add_flag("--dry-run", options.dryRun, "Checks everything up to memory, loads and runs nothing");
+  app.add_flag("--verify", options.verifyOnly, "Verifies the plan for every rank and exits 0 or 3");
+  app.add_flag("--check-collectives", options.checkCollectives,
+               "Compares what all ranks bring to each collective");
+  app.add_flag("--check-finite", options.checkFinite, "Exits 8 after the first op that makes a NaN");
   app.add_flag("--local-ranks", options.localRanks, "Ranks are threads of this process");
-  app.add_flag("--report", options.report, "Print times of every op and collective");
-  app.add_flag("--allow-placement", options.allowPlacement, "Run even where an axis of one node crosses nodes");
-  app.add_option("--inject", options.inject, "RANK:POINT:KIND, for tests")->allow_extra_args(false)->group("");
-  app.add_flag("-q,--quiet", options.quiet, "Print nothing but outputs and errors");
+  app.add_flag("--messages", options.messages, "MPI by messages only, without shared memory");
+  app.add_flag("--capture", options.capture, "Records the first step and replays it");
+  app.add_flag("--version", version, "Prints the version");
+  CLI::Option *inject = app.add_option("--inject", options.inject, "Puts a fault into a rank")
+                            ->type_name("RANK:POINT:KIND");
+  if (!runtime::kFaultInjection)
+    inject->group(""); // hidden
+  for (CLI::Option *option : app.get_options())
+    if (option->get_items_expected_max() > 1)
+      option->allow_extra_args(false);
+
+  auto usage = [](const std::string &what) {
+    return Status(Code::Usage, firstLine(what) + " (tp-run --help lists the options)");
+  };
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp &) {
-    help = app.help();
-    return options;
-  } catch (const CLI::CallForVersion &) {
-    help = std::string(kVersion) + "\n";
-    return options;
+    parsed.text = app.help();
+    return parsed;
   } catch (const CLI::ParseError &error) {
-    return Status(Code::Usage, std::string(error.what()) + "; see tp-run --help");
+    return usage(error.what());
   }
-  for (size_t at = 0; at < parameters.size();) {
-    size_t end = std::min(parameters.find(',', at), parameters.size());
-    if (end > at)
-      options.parameters.push_back(parameters.substr(at, end - at));
-    at = end + 1;
+  if (version) {
+    parsed.text = versionText() + "\n";
+    return parsed;
   }
-  if (*randomInputsFlag)
-    options.randomInputs = randomInputs;
-  if (*randomWeightsFlag)
-    options.randomWeights = randomWeights;
-  for (const auto &[texts, flag, pairs] : {std::tuple{&inputs, "--input", &options.inputs}, std::tuple{&outputs, "--output", &options.outputs},
-                                           std::tuple{&expected, "--expected-output", &options.expected}})
-    if (Status status = readPairs(*texts, flag, *pairs); !status)
+  if (options.plan.empty())
+    return usage("expected a plan file");
+  if (randomInputs->count())
+    options.randomInputs = inputSeed;
+  if (randomWeights->count())
+    options.randomWeights = weightSeed;
+  if (options.device != "cpu" && options.device != "cuda")
+    return usage("--device: expected cpu, found '" + options.device + "'");
+  if (!(options.rtol >= 0) || !(options.atol >= 0))
+    return usage("--rtol and --atol: expected numbers that are not negative");
+  for (auto [flag, texts, files] : {std::tuple("--input", &inputs, &options.inputs),
+                                    std::tuple("--output", &outputs, &options.outputs),
+                                    std::tuple("--expected-output", &expected,
+                                               &options.expectedOutputs)})
+    if (Status status = splitNamed(flag, *texts, *files); !status)
       return status;
-  if (options.device != "cpu")
-    return options.device == "cuda" ? Status(Code::Plan, "this tp-run is built without CUDA; expected --device=cpu")
-                                    : Status(Code::Usage, "unknown device '" + options.device + "'; expected cpu");
-  return options;
+  return parsed;
 }
 
-} // namespace tenon::tools
+} // namespace tenon::tprun

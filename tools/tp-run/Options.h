@@ -1,37 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command line of tp-run as a struct.
+// Options: tp-run's command line as plain data. What the plan must confirm (entry, names, ranks) is checked
+// later; here only the form.
 #pragma once
 
 #include "tenon/runtime/Status.h"
 
-#include <map>
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-namespace tenon::tools {
+namespace tenon::tprun {
 
-inline constexpr const char *kVersion = "tp-run 0.1.0";
+/// NAME=@FILE.
+using NamedFile = std::pair<std::string, std::string>;
 
 struct Options {
   std::string plan;
   std::vector<std::string> parameters;
-  std::map<std::string, std::string> inputs, outputs, expected; ///< Name -> file.
-  double rtol = 1e-5, atol = 1e-6;
-  std::string entry;
+  std::vector<NamedFile> inputs, outputs, expectedOutputs;
+  double rtol = 1e-5, atol = 1e-5;
+  std::string entry;  ///< Empty: the plan's first.
   std::string device = "cpu";
-  int threads = 1;
-  int iters = 1, warmup = 0;
+  std::string isa;    ///< Empty: the best of the machine.
+  int threads = 0;    ///< 0: cores of the node over its ranks.
+  int64_t iterations = 1, warmup = 0;
   std::string json, trace, dumpValues;
-  double timeout = 60;
+  bool report = false, quiet = false;
+  double timeout = 60, startTimeout = 600;
   std::optional<uint64_t> randomInputs, randomWeights;
-  bool dryRun = false, verify = false, checkCollectives = false, checkFinite = false;
-  bool localRanks = false, report = false, quiet = false, allowPlacement = false;
+  bool dryRun = false, verifyOnly = false, checkCollectives = false, checkFinite = false;
+  bool localRanks = false;
+  bool messages = false; ///< MPI without shared memory.
+  bool capture = false;
   std::vector<std::string> inject;
 };
 
-/// Reads the command line. Fails with Code::Usage and one message; `help` is set to the text to print for --help and
-/// --version.
-Expected<Options> parseOptions(int argc, char **argv, std::string &help);
+struct Parsed {
+  Options options;
+  /// Text for --help and --version; then nothing is run.
+  std::optional<std::string> text;
+};
 
-} // namespace tenon::tools
+/// Fails with Code::Usage and one line.
+Expected<Parsed> parseOptions(int argc, char **argv);
+
+/// "tp-run 0.1.0".
+std::string versionText();
+
+} // namespace tenon::tprun

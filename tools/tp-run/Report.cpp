@@ -1,253 +1,202 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "Report.h"
 
+#include "tenon/runtime/exec/MemoryCheck.h"
 #include "tenon/runtime/plan/Access.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
-#include <cinttypes>
+#include <cstdarg>
 #include <cstdio>
-#include <fstream>
-#include <map>
-#include <numeric>
-#include <unistd.h>
+#include <set>
 
-namespace tenon::tools {
+namespace tenon::tprun {
 
-using nlohmann::json;
-
-static const char *kindName(plan::CollectiveKind kind) {
-  static constexpr const char *names[] = {"all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"};
-  return names[static_cast<int>(kind)];
-}
-
-static int64_t groupSize(const plan::Plan &plan, const plan::Axes &axes) {
-  int64_t size = 1;
-  for (int32_t axis : axes)
-    size *= plan.mesh[axis].size;
-  return size;
-}
-
-double ringBytes(const plan::Plan &plan, const plan::Entry &entry, const plan::Collective &collective) {
-  const double p = static_cast<double>(groupSize(plan, collective.axes)), share = (p - 1) / p;
-  const double width = static_cast<double>(plan::byteWidth(entry.buffers[collective.x.buffer].type));
-  const double x = static_cast<double>(plan::elements(collective.x)) * width, out = static_cast<double>(plan::elements(collective.out)) * width;
-  switch (collective.kind) {
-  case plan::CollectiveKind::AllReduce:
-    return 2 * share * x;
-  case plan::CollectiveKind::AllGather:
-    return share * out;
-  case plan::CollectiveKind::ReduceScatter:
-  case plan::CollectiveKind::AllToAll:
-    return share * x;
-  case plan::CollectiveKind::Broadcast:
-    return x;
-  }
-  return 0;
-}
+using runtime::readableBytes;
 
 namespace {
 
-struct CollectiveLine {
-  std::string kind, axes, location, cause;
-  double bytes = 0, predictedUs = 0, measuredUs = 0;
-};
-
-std::vector<CollectiveLine> collectiveLines(const plan::Plan &plan, const plan::Entry &entry, const RunReport &report) {
-  std::vector<CollectiveLine> lines;
-  for (size_t i = 0; i < entry.ops.size(); ++i) {
-    const auto *collective = std::get_if<plan::Collective>(&entry.ops[i].body);
-    if (!collective)
-      continue;
-    CollectiveLine line;
-    line.kind = kindName(collective->kind);
-    // Parts of one user axis are reported under it.
-    std::vector<std::string> names;
-    for (int32_t axis : collective->axes)
-      if (names.empty() || names.back() != plan.mesh[axis].parent)
-        names.push_back(plan.mesh[axis].parent);
-    const int64_t all = groupSize(plan, collective->axes);
-    int64_t whole = 1;
-    for (const plan::MeshAxis &axis : plan.mesh)
-      if (std::find(names.begin(), names.end(), axis.parent) != names.end())
-        whole *= axis.size;
-    if (all != whole) {
-      names.clear();
-      for (int32_t axis : collective->axes)
-        names.push_back(plan.mesh[axis].name);
-    }
-    for (const std::string &name : names)
-      line.axes += (line.axes.empty() ? "" : ",") + name;
-    line.location = entry.ops[i].location;
-    line.cause = collective->cause;
-    line.bytes = ringBytes(plan, entry, *collective);
-    line.predictedUs = entry.ops[i].predictedUs;
-    if (i < report.collectiveTimes.size())
-      line.measuredUs = (report.collectiveTimes[i].left - report.collectiveTimes[i].ready) * 1e6;
-    lines.push_back(line);
-  }
-  return lines;
+__attribute__((format(printf, 1, 2))) std::string format(const char *pattern, ...) {
+  char text[1024];
+  va_list arguments;
+  va_start(arguments, pattern);
+  std::vsnprintf(text, sizeof(text), pattern, arguments);
+  va_end(arguments);
+  return text;
 }
 
-double median(std::vector<double> values) {
-  if (values.empty())
-    return 0;
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+std::string joined(const std::vector<std::string> &parts, const char *between) {
+  std::string text;
+  for (const std::string &part : parts)
+    text += (text.empty() ? "" : between) + part;
+  return text;
 }
 
-double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
-
-int64_t heldWeights(const plan::Plan &plan) {
-  int64_t bytes = 0;
-  for (const plan::Weight &weight : plan.weights)
-    bytes += weight.elements * plan::byteWidth(weight.type);
-  return bytes;
+std::string meshText(const plan::Plan &plan) {
+  std::string text;
+  for (const plan::MeshAxis &axis : plan.mesh)
+    text += (text.empty() ? "" : " ") + axis.name + "=" + std::to_string(axis.size);
+  return text.empty() ? "one rank" : text;
 }
 
-/// Bytes of every rank's weight buffers that are padding: block sizes less owned lengths.
-int64_t paddingBytes(const plan::Plan &plan) {
-  int64_t padding = 0;
-  for (const plan::Weight &weight : plan.weights)
-    for (const plan::WeightPart &part : weight.parts) {
-      // Over all coordinates of the part's axes: blocks * p - n elements along each cut dimension.
-      double held = 1, owned = 1, copies = 1;
-      for (size_t d = 0; d < part.view.sizes.size(); ++d) {
-        int64_t block = part.view.sizes[d], p = 1;
-        for (int32_t axis : part.dimAxes[d]) {
-          block = (block + plan.mesh[axis].size - 1) / plan.mesh[axis].size;
-          p *= plan.mesh[axis].size;
-        }
-        held *= static_cast<double>(block * p);
-        owned *= static_cast<double>(part.view.sizes[d]);
-        copies *= static_cast<double>(p);
-      }
-      const double groups = static_cast<double>(plan::worldSize(plan)) / copies;
-      padding += static_cast<int64_t>((held - owned) * groups) * plan::byteWidth(weight.type);
-    }
-  return padding;
-}
+/// Bytes per second of `bytes` in `us`, in GB/s.
+double gigabytesPerSecond(int64_t bytes, double us) { return us > 0 ? double(bytes) / us * 1e-3 : 0; }
 
 } // namespace
 
-void printOutput(const std::string &name, const runtime::HostTensor &tensor) {
-  std::printf("%s: %s =", name.c_str(), describe(tensor).c_str());
-  const int64_t shown = std::min<int64_t>(tensor.elements(), 16);
-  for (int64_t i = 0; i < shown; ++i)
-    std::printf(" %.6g", tensor.at(i));
-  std::printf("%s\n", shown < tensor.elements() ? " ..." : "");
-}
-
-void printReport(const plan::Plan &plan, const plan::Entry &entry, const RunReport &report, const Options &options) {
-  std::fprintf(stderr, "plan: %s, %s, entry %s, digest %.16s\n", options.plan.c_str(), plan.model.c_str(), entry.name.c_str(), report.digest.c_str());
-  std::string mesh;
-  for (const plan::MeshAxis &axis : plan.mesh)
-    mesh += (mesh.empty() ? "" : " x ") + axis.name + "=" + std::to_string(axis.size);
-  std::fprintf(stderr, "mesh: %s, %" PRId64 " ranks (%s), device %s, %d thread(s) per rank\n", mesh.c_str(), plan::worldSize(plan),
-               options.localRanks ? "threads" : "processes", report.device.c_str(), options.threads);
-  const int64_t weights = report.weightsBytes.empty() ? 0 : *std::max_element(report.weightsBytes.begin(), report.weightsBytes.end());
-  std::fprintf(stderr, "memory per rank: weights %.4f GiB (planned %.4f), arena %.4f GiB, workspace %.4f GiB\n", gib(weights), gib(heldWeights(plan)),
-               gib(entry.arenaBytes), gib(report.workspaceBytes.empty() ? 0 : report.workspaceBytes.front()));
-  std::fprintf(stderr, "load: %.2f s\n", report.loadSeconds);
-  if (report.stepSeconds.empty())
-    return;
-  const double med = median(report.stepSeconds) * 1e3, least = *std::min_element(report.stepSeconds.begin(), report.stepSeconds.end()) * 1e3;
-  std::fprintf(stderr, "step: min %.3f ms, median %.3f ms over %zu, predicted %.3f ms\n", least, med, report.stepSeconds.size(),
-               entry.predictedUs / 1e3);
-  std::vector<CollectiveLine> lines = collectiveLines(plan, entry, report);
-  std::vector<size_t> order(lines.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return lines[a].measuredUs > lines[b].measuredUs; });
-  if (!options.report)
-    order.resize(std::min<size_t>(order.size(), 3));
-  else
-    std::sort(order.begin(), order.end());
-  for (size_t i : order)
-    std::fprintf(stderr, "collective: %-14s %-8s %10.0f B  %9.1f us (predicted %.1f)  busbw %6.2f GB/s  %s\n", lines[i].kind.c_str(),
-                 lines[i].axes.c_str(), lines[i].bytes, lines[i].measuredUs, lines[i].predictedUs,
-                 lines[i].measuredUs > 0 ? lines[i].bytes / lines[i].measuredUs / 1e3 : 0.0, lines[i].location.c_str());
-  const runtime::StepTimes &split = report.medianSplit;
-  std::fprintf(stderr, "time: compute %.3f ms, communication %.3f ms, waiting %.3f ms\n", split.compute() * 1e3, split.communication * 1e3,
-               split.wait * 1e3);
-  if (!options.report)
-    return;
-  std::map<std::string, std::array<double, 3>> byKind; // Count, measured and predicted microseconds.
-  for (size_t i = 0; i < entry.ops.size() && i < report.opSeconds.size(); ++i) {
-    auto &line = byKind[plan::opName(entry.ops[i])];
-    line[0] += 1;
-    line[1] += report.opSeconds[i] * 1e6;
-    line[2] += entry.ops[i].predictedUs;
+std::vector<CollectiveFacts> collectivesOf(const RunFacts &facts) {
+  std::vector<CollectiveFacts> result;
+  for (size_t i = 0; i < facts.entry->ops.size(); ++i) {
+    const plan::Op &op = facts.entry->ops[i];
+    const auto *collective = std::get_if<plan::Collective>(&op.body);
+    if (!collective)
+      continue;
+    CollectiveFacts fact;
+    int64_t p = 1;
+    for (int32_t axis : collective->axes)
+      p *= facts.plan->mesh[size_t(axis)].size;
+    plan::DataType type = facts.entry->buffers[size_t(collective->x.buffer)].type;
+    int64_t n = plan::elements(collective->x) * plan::byteWidth(type);
+    if (collective->kind == plan::CollectiveKind::AllGather)
+      n *= p;
+    fact.op = int(i);
+    fact.kind = plan::opName(op);
+    fact.axes = runtime::axisNames(*facts.plan, collective->axes);
+    fact.tensorBytes = n;
+    fact.bytes = (collective->kind == plan::CollectiveKind::AllReduce ? 2 : 1) * n * (p - 1) / p;
+    fact.type = plan::name(type);
+    fact.location = op.location;
+    fact.cause = collective->cause;
+    fact.predictedUs = op.predictedUs;
+    if (i < facts.opCommunicationSeconds.size()) {
+      fact.measuredUs = facts.opCommunicationSeconds[i] * 1e6;
+      fact.waitUs = facts.opWaitSeconds[i] * 1e6;
+    }
+    result.push_back(std::move(fact));
   }
-  std::fprintf(stderr, "%-16s %6s %12s %12s\n", "op", "count", "measured us", "predicted us");
-  for (const auto &[kind, line] : byKind)
-    std::fprintf(stderr, "%-16s %6.0f %12.1f %12.1f\n", kind.c_str(), line[0], line[1], line[2]);
-  std::fprintf(stderr, "%-5s %-14s %12s %12s  %s\n", "op", "kind", "measured us", "predicted us", "layer");
-  for (size_t i = 0; i < entry.ops.size() && i < report.opSeconds.size(); ++i)
-    std::fprintf(stderr, "%-5zu %-14s %12.1f %12.1f  %s\n", i, plan::opName(entry.ops[i]), report.opSeconds[i] * 1e6, entry.ops[i].predictedUs,
-                 entry.ops[i].location.c_str());
+  return result;
 }
 
-Status writeJson(const plan::Plan &plan, const plan::Entry &entry, const RunReport &report, const Options &options) {
-  json root;
-  root["schema"] = 1;
-  root["version"] = kVersion;
-  root["plan"] = options.plan;
-  root["model"] = plan.model;
-  root["entry"] = entry.name;
-  root["ranks"] = plan::worldSize(plan);
-  root["transport"] = options.localRanks ? "threads" : "mpi";
-  root["device"] = report.device;
-  root["threads"] = options.threads;
-  root["plan_digest"] = report.digest;
-  root["mesh"] = json::array();
-  for (const plan::MeshAxis &axis : plan.mesh)
-    root["mesh"].push_back({{"name", axis.name}, {"size", axis.size}, {"parent", axis.parent}});
-  root["machine"] = plan.machine;
-  json certificate = json::parse(plan.certificate, nullptr, false);
-  root["certificate"] = certificate.is_discarded() ? json(plan.certificate) : certificate;
-  root["weights_bytes_per_rank"] = report.weightsBytes;
-  root["weights_bytes_planned"] = heldWeights(plan);
-  root["weights_bytes_copied"] = report.copiedBytes;
-  root["arena_bytes_per_rank"] = report.arenaBytes;
-  root["arena_live_bound"] = entry.liveBytesBound;
-  root["workspace_bytes_per_rank"] = report.workspaceBytes;
-  root["weights_bytes_unsharded"] = plan.weightsBytesUnsharded;
-  root["padding_bytes"] = paddingBytes(plan);
-  root["load_s"] = report.loadSeconds;
-  root["collectives"] = json::array();
-  for (const CollectiveLine &line : collectiveLines(plan, entry, report))
-    root["collectives"].push_back({{"kind", line.kind},
-                                   {"axes", line.axes},
-                                   {"bytes", line.bytes},
-                                   {"location", line.location},
-                                   {"cause", line.cause},
-                                   {"predicted_us", line.predictedUs},
-                                   {"measured_us", line.measuredUs}});
-  json ops = json::array();
-  for (size_t i = 0; i < entry.ops.size(); ++i)
-    ops.push_back({{"op", plan::opName(entry.ops[i])},
-                   {"location", entry.ops[i].location},
-                   {"predicted_us", entry.ops[i].predictedUs},
-                   {"measured_us", i < report.opSeconds.size() ? report.opSeconds[i] * 1e6 : 0.0}});
-  root["ops"] = ops;
-  root["predicted_ms"] = entry.predictedUs / 1e3;
-  if (!report.stepSeconds.empty())
-    root["time_ms"] = {{"min", *std::min_element(report.stepSeconds.begin(), report.stepSeconds.end()) * 1e3},
-                       {"median", median(report.stepSeconds) * 1e3},
-                       {"compute", report.medianSplit.compute() * 1e3},
-                       {"communication", report.medianSplit.communication * 1e3},
-                       {"wait", report.medianSplit.wait * 1e3},
-                       {"iters", report.stepSeconds.size()}};
-  const std::string temporary = options.json + ".tmp" + std::to_string(getpid());
-  std::ofstream file(temporary);
-  file << root.dump(2, ' ', false, json::error_handler_t::replace) << "\n";
-  file.close();
-  if (!file || std::rename(temporary.c_str(), options.json.c_str()) != 0) {
-    std::remove(temporary.c_str());
-    return Status(Code::Device, "cannot write '" + options.json + "'");
+std::string shortReport(const RunFacts &facts) {
+  const plan::Plan &plan = *facts.plan;
+  std::set<std::string> hosts;
+  for (const RankFacts &rank : facts.ranks)
+    hosts.insert(rank.host);
+  std::string text;
+  text += format("plan       %s  %s  sha256 %.16s\n", facts.planPath.c_str(),
+                 facts.entry->name.c_str(), facts.digest.c_str());
+  text += format("mesh       %s  %zu rank%s on %zu host%s  %s  %s  %d thread%s per rank\n",
+                 meshText(plan).c_str(), facts.ranks.size(), facts.ranks.size() == 1 ? "" : "s",
+                 hosts.size(), hosts.size() == 1 ? "" : "s", facts.device.c_str(),
+                 facts.transport.c_str(), facts.threads, facts.threads == 1 ? "" : "s");
+  int64_t held = 0, load = 0, workspace = 0;
+  double loadSeconds = 0, prepareSeconds = 0;
+  for (const RankFacts &rank : facts.ranks) {
+    held = std::max(held, rank.weightBytes);
+    load += rank.copiedBytes;
+    workspace = std::max(workspace, rank.workspaceBytes);
+    loadSeconds = std::max(loadSeconds, rank.loadSeconds);
+    prepareSeconds = std::max(prepareSeconds, rank.prepareSeconds);
   }
-  return {};
+  text += format("memory     per rank: weights %s planned, %s held; arena %s; workspace %s\n",
+                 readableBytes(runtime::plannedWeightBytes(plan)).c_str(),
+                 facts.timed ? readableBytes(held).c_str() : "none",
+                 readableBytes(runtime::arenaBytes(plan)).c_str(), readableBytes(workspace).c_str());
+  if (!facts.timed)
+    return text + "dry run    nothing was loaded and nothing was run\n";
+  text += format("load       %s in %.2f s%s, prepared in %.2f s\n", readableBytes(load).c_str(),
+                 loadSeconds,
+                 facts.randomWeights ? format(" (%lld random)", (long long)facts.randomWeights).c_str()
+                                     : "",
+                 prepareSeconds);
+  const runtime::StepSummary &steps = facts.steps;
+  text += format("steps      %lld after %lld  median %.3f ms  min %.3f ms  predicted %.3f ms\n",
+                 (long long)steps.steps, (long long)facts.warmup, steps.median * 1e3,
+                 steps.min * 1e3, facts.entry->predictedUs * 1e-3);
+  std::vector<CollectiveFacts> collectives = collectivesOf(facts);
+  std::stable_sort(collectives.begin(), collectives.end(),
+                   [](const CollectiveFacts &a, const CollectiveFacts &b) {
+                     return a.measuredUs > b.measuredUs;
+                   });
+  for (size_t i = 0; i < std::min<size_t>(3, collectives.size()); ++i) {
+    const CollectiveFacts &c = collectives[i];
+    text += format("collective %s over %s  %s  %.1f us  busbw %.2f GB/s  %s\n", c.kind.c_str(),
+                   joined(c.axes, ",").c_str(), readableBytes(c.bytes).c_str(), c.measuredUs,
+                   gigabytesPerSecond(c.bytes, c.measuredUs), c.location.c_str());
+  }
+  double total = steps.median > 0 ? steps.median / 100 : 1;
+  text += format("split      compute %.1f %%  communication %.1f %%  wait %.1f %%  (rank %d)\n",
+                 steps.compute / total, steps.communication / total, steps.wait / total,
+                 steps.slowestRank);
+  for (size_t i = 0; i < std::min<size_t>(2, facts.checks.size()); ++i)
+    text += format("expected   %s: max error %.3g\n", facts.checks[i].name.c_str(),
+                   facts.checks[i].maxError);
+  return text;
 }
 
-} // namespace tenon::tools
+std::string longReport(const RunFacts &facts) {
+  if (!facts.timed)
+    return "";
+  std::string text = format("\n%-44s %5s %12s %12s  %s\n", "layer", "ops", "predicted us",
+                            "measured us", "ops in it");
+  struct Layer {
+    std::string name;
+    int64_t ops = 0;
+    double predicted = 0, measured = 0;
+    std::vector<std::string> kinds;
+  };
+  std::vector<Layer> layers;
+  for (size_t i = 0; i < facts.entry->ops.size(); ++i) {
+    const plan::Op &op = facts.entry->ops[i];
+    if (std::holds_alternative<plan::Record>(op.body) || std::holds_alternative<plan::Wait>(op.body))
+      continue;
+    if (layers.empty() || layers.back().name != op.location)
+      layers.push_back({op.location, 0, 0, 0, {}});
+    Layer &layer = layers.back();
+    ++layer.ops;
+    layer.predicted += op.predictedUs;
+    layer.measured += facts.opSeconds[i] * 1e6;
+    layer.kinds.push_back(plan::opName(op));
+  }
+  for (const Layer &layer : layers)
+    text += format("%-44s %5lld %12.1f %12.1f  %.300s\n",
+                   layer.name.empty() ? "-" : layer.name.c_str(), (long long)layer.ops,
+                   layer.predicted, layer.measured, joined(layer.kinds, " ").c_str());
+
+  // Collectives of one kind, group and size together.
+  struct Row {
+    CollectiveFacts first;
+    int64_t count = 0;
+    double predicted = 0, measured = 0, wait = 0;
+  };
+  std::vector<Row> rows;
+  for (const CollectiveFacts &c : collectivesOf(facts)) {
+    auto same = std::find_if(rows.begin(), rows.end(), [&](const Row &row) {
+      return row.first.kind == c.kind && row.first.axes == c.axes && row.first.bytes == c.bytes &&
+             row.first.type == c.type;
+    });
+    if (same == rows.end())
+      same = rows.insert(rows.end(), Row{c});
+    ++same->count;
+    same->predicted += c.predictedUs;
+    same->measured += c.measuredUs;
+    same->wait += c.waitUs;
+  }
+  text += format("\n%-16s %-10s %6s %12s %6s %12s %12s %10s %10s %10s\n", "collective", "axes", "type",
+                 "tensor", "count", "predicted us", "measured us", "wait us", "algbw GB/s",
+                 "busbw GB/s");
+  for (const Row &row : rows)
+    text += format("%-16s %-10s %6s %12lld %6lld %12.1f %12.1f %10.1f %10.2f %10.2f\n",
+                   row.first.kind.c_str(), joined(row.first.axes, ",").c_str(),
+                   row.first.type.c_str(), (long long)row.first.tensorBytes, (long long)row.count,
+                   row.predicted / double(row.count), row.measured / double(row.count),
+                   row.wait / double(row.count),
+                   gigabytesPerSecond(row.first.tensorBytes * row.count, row.measured),
+                   gigabytesPerSecond(row.first.bytes * row.count, row.measured));
+  if (facts.assemblyBytes)
+    text += format("\noutputs    assembled from blocks: %s per rank in %.3f ms, not part of a step\n",
+                   readableBytes(facts.assemblyBytes).c_str(), facts.assemblySeconds * 1e3);
+  text += format("certificate %s\n", facts.plan->certificate.c_str());
+  return text;
+}
+
+} // namespace tenon::tprun

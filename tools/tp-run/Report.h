@@ -1,18 +1,68 @@
 // SPDX-License-Identifier: Apache-2.0
-// What tp-run prints and writes about a run.
+// Report: what a run tells about itself: a few lines, tables, JSON, a trace. All of it is made from RunFacts,
+// which rank 0 fills.
 #pragma once
 
-#include "Run.h"
+#include "Options.h"
 
-namespace tenon::tools {
+#include "tenon/runtime/exec/Executor.h"
+#include "tenon/runtime/exec/StepTimes.h"
 
-/// The lines on stderr: at most 12, or all tables with --report.
-void printReport(const plan::Plan &plan, const plan::Entry &entry, const RunReport &report, const Options &options);
-/// The --json file. Fails with Code::Device when it cannot be written.
-Status writeJson(const plan::Plan &plan, const plan::Entry &entry, const RunReport &report, const Options &options);
-/// Name, type, shape and the first 16 elements, on stdout.
-void printOutput(const std::string &name, const runtime::HostTensor &tensor);
-/// Bytes of a collective that one rank sends in the ring form.
-double ringBytes(const plan::Plan &plan, const plan::Entry &entry, const plan::Collective &collective);
+#include <map>
+#include <string>
+#include <vector>
 
-} // namespace tenon::tools
+namespace tenon::tprun {
+
+/// What one rank tells the others about itself.
+struct RankFacts {
+  std::string host;
+  int64_t weightBytes = 0, arenaBytes = 0, workspaceBytes = 0, paddingBytes = 0, copiedBytes = 0;
+  double loadSeconds = 0, prepareSeconds = 0;
+  /// The last step: op times relative to the monotonic clock.
+  std::vector<runtime::OpTime> lastStep;
+};
+
+struct OutputCheck {
+  std::string name;
+  bool equal = true;
+  double maxError = 0;
+};
+
+struct RunFacts {
+  const plan::Plan *plan = nullptr;
+  const plan::Entry *entry = nullptr; ///< Resolved for rank 0.
+  std::string planPath, digest, device, transport;
+  int threads = 1;
+  bool timed = false; ///< False for a dry run.
+  std::vector<RankFacts> ranks;
+  runtime::StepSummary steps;
+  int64_t warmup = 0;
+  double assemblySeconds = 0;
+  int64_t assemblyBytes = 0;
+  int64_t randomWeights = 0;
+  /// Per op, on rank 0: median over the timed steps, in seconds.
+  std::vector<double> opSeconds, opWaitSeconds, opCommunicationSeconds;
+  std::vector<OutputCheck> checks;
+};
+
+/// One collective of a step.
+struct CollectiveFacts {
+  int op = 0;
+  std::string kind;
+  std::vector<std::string> axes;
+  int64_t bytes = 0;       ///< What one rank sends in the ring form.
+  int64_t tensorBytes = 0; ///< The full tensor.
+  std::string type, location, cause;
+  double predictedUs = 0, measuredUs = 0, waitUs = 0;
+};
+std::vector<CollectiveFacts> collectivesOf(const RunFacts &facts);
+
+/// At most 12 lines.
+std::string shortReport(const RunFacts &facts);
+/// Tables: ops grouped by layer, collectives.
+std::string longReport(const RunFacts &facts);
+std::string jsonReport(const RunFacts &facts);
+std::string chromeTrace(const RunFacts &facts);
+
+} // namespace tenon::tprun

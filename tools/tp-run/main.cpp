@@ -1,55 +1,102 @@
 // SPDX-License-Identifier: Apache-2.0
 // tp-run: runs a plan on the ranks of an MPI world, or on threads of this process. Only here does a status become
 // an exit code.
-#include "Run.h"
+#include "Session.h"
 
+#include "tenon/runtime/exec/Agreement.h"
 #include "tenon/runtime/exec/Watchdog.h"
-#include "tenon/runtime/plan/PlanReader.h"
 
 #include <csignal>
 #include <cstdio>
+#include <unistd.h>
+#include <vector>
 
 using namespace tenon;
+using namespace tenon::tprun;
 
-static int finish(const Status &status, bool speak) {
-  if (!status.ok() && speak && status.message() != runtime::peerFailed)
-    std::fprintf(stderr, "tp-run: %s\n", status.message().c_str());
-  return static_cast<int>(status.code());
+namespace {
+
+constexpr int64_t kMostThreadRanks = 256;
+
+std::string hostName() {
+  char name[256] = "";
+  gethostname(name, sizeof(name) - 1);
+  return name;
 }
+
+/// Prints the message, if it is this rank's to print, in one piece.
+int report(const Status &status) {
+  if (!status && status.message() != runtime::peerFailed) {
+    std::string line = "tp-run: " + status.message() + "\n";
+    std::fputs(line.c_str(), stderr);
+  }
+  return int(status.code());
+}
+
+int runLocal(const Options &options) {
+  Expected<int64_t> ranks = ranksOfPlan(options.plan);
+  if (!ranks)
+    return report(ranks.status());
+  if (*ranks > kMostThreadRanks)
+    return report(Status(Code::Usage, "--local-ranks: at most " + std::to_string(kMostThreadRanks) +
+                                          " ranks can be threads, the plan is for " +
+                                          std::to_string(*ranks)));
+  std::vector<runtime::RunState> states(static_cast<size_t>(*ranks));
+  runtime::installSignalHandlers(states);
+  runtime::Watchdog watchdog(states, options.timeout, options.startTimeout);
+  const std::string host = hostName();
+  return report(runtime::runThreadRanks(int(*ranks), [&](runtime::Communicator &world) {
+    bool agreed = true;
+    return runRank({options, world, states[size_t(world.rank())], host, true}, agreed);
+  }));
+}
+
+int runMpi(const Expected<Parsed> &parsed, int argc, char **argv) {
+  runtime::dieWithParent();
+  runtime::MpiOptions mpi;
+  mpi.sharedMemory = !parsed || !parsed->options.messages;
+  Expected<std::unique_ptr<runtime::Communicator>> world =
+      runtime::makeMpiCommunicator(&argc, &argv, mpi);
+  if (!world)
+    return report(world.status());
+  std::vector<runtime::RunState> states(1);
+  states[0].rank = (*world)->rank();
+  const Options defaults;
+  const Options &options = parsed ? parsed->options : defaults;
+  runtime::installSignalHandlers(states);
+  bool agreed = true;
+  Status status;
+  {
+    runtime::Watchdog watchdog(states, options.timeout, options.startTimeout);
+    // Arguments are the first phase on which the ranks agree, so that an error is told once.
+    status = runtime::agree(**world, parsed ? Status() : parsed.status());
+    if (status)
+      status = runRank({options, **world, states[0], hostName(), false}, agreed);
+    states[0].quiet = true;
+  }
+  int code = report(status);
+  if (!agreed && code != 0) {
+    std::fflush(nullptr);
+    _exit(code); // Finalising would wait for ranks that wait for this one.
+  }
+  return code;
+}
+
+} // namespace
 
 int main(int argc, char **argv) {
   std::signal(SIGPIPE, SIG_IGN);
-  std::string help;
-  Expected<tools::Options> options = tools::parseOptions(argc, argv, help);
-  if (options && !help.empty()) {
-    std::fputs(help.c_str(), stdout);
+  Expected<Parsed> parsed = parseOptions(argc, argv);
+  if (parsed && parsed->text) {
+    std::fputs(parsed->text->c_str(), stdout);
     return 0;
   }
-  if (options && options->localRanks) {
-    // The thread count comes from the plan; its errors are told by the ranks themselves.
-    Expected<plan::Plan> plan = plan::readFile(options->plan);
-    const int ranks = plan && !options->verify ? static_cast<int>(plan::worldSize(*plan)) : 1;
-    if (ranks > 256)
-      return finish(Status(Code::Usage, "at most 256 ranks can be threads, the plan is for " + std::to_string(ranks)), true);
-    Status status = runtime::runThreadRanks(ranks, [&](runtime::Communicator &world) { return tools::runRank(world, *options); });
-    return finish(status, true);
-  }
-  if ((options && options->verify) || (!options && runtime::launcherRanks() == 0)) {
-    if (!options)
-      return finish(options.status(), true);
-    std::unique_ptr<runtime::Communicator> self = runtime::makeSelfCommunicator();
-    return finish(tools::runRank(*self, *options), true);
-  }
-  runtime::dieWithParent();
-  runtime::installTerminationHandler();
-  Expected<std::unique_ptr<runtime::Communicator>> world = runtime::makeMpiCommunicator(&argc, &argv);
-  if (!world)
-    return finish(world.status(), true);
-  // Arguments are the first phase on which the ranks agree, so that an error is told once.
-  Status status = tools::agree(**world, options ? Status() : options.status());
-  if (status.ok())
-    status = tools::runRank(**world, *options);
-  if (!status.ok())
-    (*world)->cancel(status.code());
-  return finish(status, true);
+  const bool launched = runtime::launcherRanks() > 0;
+  if (!parsed && !launched)
+    return report(parsed.status());
+  if (parsed && parsed->options.verifyOnly)
+    return report(verifyPlan(parsed->options));
+  if (parsed && parsed->options.localRanks)
+    return runLocal(parsed->options);
+  return runMpi(parsed, argc, argv);
 }

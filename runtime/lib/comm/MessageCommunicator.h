@@ -36,8 +36,7 @@ public:
   Status broadcast(const void *x, void *out, int64_t count, plan::DataType type,
                    CollectiveTime *time) override;
   void checkTags(bool on) override { checking_ = on; }
-  /// Messages cannot interrupt a peer: the launcher does when this rank exits.
-  void cancel(Code) override {}
+  // cancel() keeps its default: messages cannot interrupt a peer, the launcher does when this rank exits.
 
 protected:
   Status runBarrier(const WireTag &tag) override;

@@ -38,8 +38,6 @@ public:
   }
   void checkTags(bool) override {}
   void setName(std::string) override {}
-  void setSequence(uint64_t) override {}
-  void cancel(Code) override {}
 
 private:
   Status copy(const void *x, void *out, int64_t count, plan::DataType type, CollectiveTime *time) {

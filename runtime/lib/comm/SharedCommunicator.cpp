@@ -31,9 +31,9 @@ SharedCommunicator::SharedCommunicator(int rank, int size, Segment segment,
     : rank_(rank), size_(size), segment_(segment), cancelled_(cancelled), crowded_(crowded),
       parts_(size_t(size)) {}
 
-void SharedCommunicator::cancel(Code code) {
+bool SharedCommunicator::cancel(Code code) {
   int expected = 0;
-  cancelled_->compare_exchange_strong(expected, int(code));
+  return cancelled_->compare_exchange_strong(expected, int(code));
 }
 
 // Spins for some microseconds, then yields the core, and after some milliseconds sleeps in between: a peer
@@ -69,9 +69,9 @@ Status SharedCommunicator::exchange(const WireTag &tag) {
     if (Status status = waitFor(member); !status)
       return status;
     if (Status status = compare(tag, segment_.slot(member).tags[round_ & 1], member); !status) {
-      // The others find it themselves: the tags stand where they can read them. Only those that wait
-      // elsewhere need to be told.
-      cancel(status.code());
+      // All that are in this group find the same; one of them says it.
+      if (!cancel(status.code()))
+        return Status(status.code(), peerFailed);
       return status;
     }
   }

@@ -68,7 +68,7 @@ public:
                    CollectiveTime *time) override;
   /// Tags are always compared here: it costs nothing.
   void checkTags(bool) override {}
-  void cancel(Code code) override;
+  bool cancel(Code code) override;
 
 protected:
   Status runBarrier(const WireTag &tag) override;

@@ -2,248 +2,308 @@
 #include "tenon/runtime/exec/Executor.h"
 
 #include "tenon/runtime/plan/Access.h"
-#include "tenon/runtime/plan/Resolve.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <set>
 
 namespace tenon::runtime {
 
-using plan::DataType;
+static double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
-double monotonicSeconds() { return std::chrono::duration<double>(std::chrono::steady_clock::monotonicSeconds().time_since_epoch()).count(); }
+int64_t arenaBytes(const plan::Plan &plan) {
+  int64_t bytes = 0;
+  for (const plan::Entry &entry : plan.entries)
+    bytes = std::max(bytes, entry.arenaBytes);
+  return bytes;
+}
 
-Expected<std::unique_ptr<Executor>> Executor::create(const plan::Plan &plan, Device &device, Communicator &world,
-                                                     const ExecutorOptions &options) {
-  if (world.size() != plan::worldSize(plan))
-    return Status(Code::Usage, "the plan is for " + std::to_string(plan::worldSize(plan)) + " ranks, found " + std::to_string(world.size()));
-  std::unique_ptr<Executor> executor(new Executor(plan, device, world, options));
-  executor->coordinates_ = plan::coordinates(plan.mesh, world.rank());
-  if (Status status = executor->splitGroups(); !status)
+Executor::Executor(const Environment &environment, size_t entry, ExecutorOptions options)
+    : environment_(environment),
+      entry_(plan::resolve(environment.plan, environment.plan.entries[entry],
+                           environment.coordinates)),
+      options_(std::move(options)) {}
+
+Executor::~Executor() { environment_.device.setObserver(nullptr); }
+
+Expected<std::unique_ptr<Executor>> Executor::create(const Environment &environment, size_t entry,
+                                                     ExecutorOptions options) {
+  std::unique_ptr<Executor> executor(new Executor(environment, entry, std::move(options)));
+  if (Status status = executor->prepare(); !status)
     return status;
   return executor;
 }
 
-Executor::~Executor() {
-  kernels_.clear();
-  capture_.reset();
-  for (std::byte *memory : weights_)
-    device_.release(memory);
-  device_.release(arena_);
+std::string Executor::where(int op) const {
+  return "rank " + std::to_string(environment_.rank) + ": " + entry_.name + ", step " +
+         std::to_string(steps_) + ", op " + std::to_string(op) + ": ";
 }
 
-Status Executor::splitGroups() {
-  std::set<plan::Axes> named;
-  for (const plan::Entry &entry : plan_.entries)
-    for (const plan::Op &op : entry.ops)
-      if (const auto *collective = std::get_if<plan::Collective>(&op.body))
-        named.insert(collective->axes);
-  for (const plan::Axes &axes : named) {
-    // Members differ on the axes only: the others make the color, the axes in their order the key.
-    int color = 0, key = 0;
-    for (size_t axis = 0; axis < plan_.mesh.size(); ++axis)
-      if (std::find(axes.begin(), axes.end(), static_cast<int32_t>(axis)) == axes.end())
-        color = static_cast<int>(color * plan_.mesh[axis].size + coordinates_[axis]);
-    std::string name;
-    for (int32_t axis : axes) {
-      key = static_cast<int>(key * plan_.mesh[axis].size + coordinates_[axis]);
-      name += (name.empty() ? "" : ",") + plan_.mesh[axis].name;
-    }
-    Expected<std::unique_ptr<Communicator>> group = world_.split(color, key);
-    if (!group)
-      return group.status();
-    (*group)->setName(name);
-    groups_[axes] = std::move(*group);
-  }
-  return {};
+static std::string label(const plan::Op &op) {
+  return plan::opName(op) + (op.location.empty() ? "" : " at " + op.location) + ": ";
 }
 
-Status Executor::loadWeights(const WeightSource &source, const std::function<void(int64_t, int64_t)> &report) {
-  int64_t total = 0;
-  for (const plan::Weight &weight : plan_.weights)
-    total += weight.elements * plan::byteWidth(weight.type);
-  for (const plan::Weight &weight : plan_.weights) {
-    const int64_t bytes = weight.elements * plan::byteWidth(weight.type);
-    Expected<std::byte *> memory = device_.allocate(std::max<int64_t>(bytes, 1));
-    if (!memory)
-      return Status(memory.status().code(), "weight '" + weight.name + "': " + memory.status().message());
-    weights_.push_back(*memory);
-    std::vector<std::byte> host(static_cast<size_t>(bytes));
-    if (Status status = loadWeight(weight, plan_.mesh, coordinates_, source, host.data(), copiedBytes_); !status)
-      return status;
-    if (Status status = device_.copyIn(*memory, host.data(), bytes); !status)
-      return status;
-    weightBytes_ += bytes;
-    if (report)
-      report(weightBytes_, total);
-  }
-  return {};
-}
-
-Status Executor::prepare(int index) {
-  int64_t bytes = 0;
-  for (const plan::Entry &entry : plan_.entries)
-    bytes = std::max(bytes, entry.arenaBytes);
-  if (!arena_) {
-    Expected<std::byte *> memory = device_.allocate(std::max<int64_t>(bytes, 64));
-    if (!memory)
-      return Status(memory.status().code(), "arena: " + memory.status().message());
-    arena_ = *memory;
-    arenaBytes_ = bytes;
-  }
-  entryIndex_ = index;
-  resolved_ = plan::resolve(plan_, plan_.entries[index], coordinates_);
-  progress_.entry = index;
-  binding_ = {};
-  for (const plan::Buffer &buffer : resolved_.buffers) {
-    binding_.buffers.push_back(buffer.kind == plan::Buffer::Kind::Weight ? weights_[buffer.weight] : arena_ + buffer.offset);
+Status Executor::prepare() {
+  std::vector<bool> skipped(entry_.ops.size(), false);
+  if (Status status = options_.faults.changeOps(entry_.ops, skipped); !status)
+    return status;
+  for (const plan::Buffer &buffer : entry_.buffers) {
     binding_.types.push_back(buffer.type);
+    binding_.buffers.push_back(buffer.kind == plan::Buffer::Kind::Weight
+                                   ? environment_.weights.memory[size_t(buffer.weight)].data()
+                                   : environment_.arena.data() + buffer.offset);
   }
-  for (auto &[axes, group] : groups_)
+  for (const auto &[axes, group] : environment_.groups.all())
     binding_.groups[axes] = group.get();
-  const size_t count = resolved_.ops.size();
-  kernels_.clear();
-  capture_.reset();
-  collectiveTimes_.assign(count, {});
-  opSeconds_.assign(count, 0);
-  opBegan_.assign(count, 0);
-  workspaceBytes_ = 0;
+  const size_t count = entry_.ops.size();
+  times_.resize(count);
+  ordinal_.resize(count, 0);
+  group_.resize(count, nullptr);
+  uses_.resize(entry_.buffers.size(), 0);
+  keeps_.resize(entry_.buffers.size(), false);
+  for (const plan::IO &output : entry_.outputs)
+    keeps_[size_t(output.buffer)] = true;
   for (size_t i = 0; i < count; ++i) {
-    binding_.time = std::holds_alternative<plan::Collective>(resolved_.ops[i].body) ? &collectiveTimes_[i] : nullptr;
-    Expected<std::unique_ptr<Kernel>> kernel = device_.prepare(resolved_.ops[i], binding_);
+    const plan::Op &op = entry_.ops[i];
+    for (const plan::Access &access : plan::accesses(op))
+      ++uses_[size_t(access.operand->buffer)];
+    binding_.time = nullptr;
+    if (const auto *collective = std::get_if<plan::Collective>(&op.body)) {
+      ordinal_[i] = ++collectives_;
+      group_[i] = binding_.groups[collective->axes];
+      binding_.time = &times_[i].collective;
+    }
+    if (skipped[i]) {
+      kernels_.emplace_back();
+      continue;
+    }
+    Expected<std::unique_ptr<Kernel>> kernel = environment_.device.prepare(op, binding_);
     if (!kernel)
-      return Status(kernel.status().code(), "op " + std::to_string(i) + " (" + plan::opName(resolved_.ops[i]) + " at " +
-                                                resolved_.ops[i].location + "): " + kernel.status().message());
-    workspaceBytes_ += (*kernel)->workspaceBytes();
+      return Status(kernel.status().code(), entry_.name + ", op " + std::to_string(i) + ": " +
+                                                kernel.status().message());
     kernels_.push_back(std::move(*kernel));
+    if (options_.state)
+      options_.state->touch();
   }
-  device_.setObserver([this](int op, bool begin) { return observe(op, begin); });
-  return {};
+  return Status();
+}
+
+Status Executor::run() {
+  auto enqueueAll = [&] {
+    for (size_t i = 0; i < kernels_.size(); ++i)
+      if (kernels_[i]) {
+        environment_.device.setOpIndex(int(i));
+        kernels_[i]->enqueue(entry_.ops[i].stream);
+      }
+  };
+  if (!options_.capture) {
+    enqueueAll();
+    return environment_.device.synchronize();
+  }
+  if (!capture_) {
+    environment_.device.beginCapture();
+    enqueueAll();
+    Expected<std::unique_ptr<Capture>> capture = environment_.device.endCapture();
+    if (!capture)
+      return capture.status();
+    capture_ = std::move(*capture);
+  }
+  capture_->replay();
+  return environment_.device.synchronize();
+}
+
+Status Executor::step(const std::vector<const HostArray *> &inputs) {
+  if (options_.state) {
+    options_.state->entry = entry_.name.c_str();
+    options_.state->step = steps_;
+  }
+  failedOp_ = -1;
+  left_ = uses_;
+  born_.assign(entry_.buffers.size(), false);
+  environment_.device.setObserver([this](int op, bool begin) { return observe(op, begin); });
+  if (options_.poison)
+    if (Status status = poisonArena(); !status)
+      return status;
+  stepBegin_ = seconds();
+  Status status;
+  for (size_t i = 0; i < entry_.inputs.size() && status; ++i) {
+    int32_t buffer = entry_.inputs[i].buffer;
+    born_[size_t(buffer)] = true;
+    status = environment_.device.copyIn(binding_.buffers[size_t(buffer)], inputs[i]->bytes.data(),
+                                        int64_t(inputs[i]->bytes.size()));
+  }
+  if (status)
+    status = run();
+  stepEnd_ = seconds();
+  if (status) {
+    ++steps_;
+    if (options_.state)
+      options_.state->enterPhase("between steps");
+    return status;
+  }
+  bool onlyPeer = status.message().ends_with(peerFailed);
+  bool first = environment_.mesh.cancel(status.code());
+  // A disagreement has told the others before it came up to here.
+  if (onlyPeer || (!first && status.code() != Code::Disagree))
+    return Status(status.code(), peerFailed);
+  return Status(status.code(), where(failedOp_) + status.message());
 }
 
 Status Executor::observe(int op, bool begin) {
-  const double time = monotonicSeconds();
-  if (begin) {
-    progress_.op = op;
-    progress_.since = time;
-    opBegan_[op] = time;
-    if (const auto *collective = std::get_if<plan::Collective>(&resolved_.ops[op].body)) {
-      uint64_t sequence = progress_.sequence.fetch_add(1) + 1;
-      groups_[collective->axes]->setSequence(sequence);
-    }
-  } else {
-    opSeconds_[op] = time - opBegan_[op];
-  }
-  if (options_.inject)
-    if (Status status = options_.inject(op, begin); !status)
-      return status;
-  if (!begin && options_.checkFinite)
-    return checkWrites(op);
-  return {};
+  failedOp_ = op;
+  Status status = begin ? atBegin(op) : atEnd(op);
+  if (status)
+    return status;
+  return Status(status.code(), label(entry_.ops[size_t(op)]) + status.message());
 }
 
-Expected<HostTensor> Executor::read(const plan::Operand &operand) const {
-  const plan::Buffer &buffer = resolved_.buffers[operand.buffer];
-  HostTensor tensor = HostTensor::zeros(buffer.type, operand.sizes);
-  const int64_t width = plan::byteWidth(buffer.type);
-  plan::Span reach = plan::span(operand);
-  if (reach.empty)
-    return tensor;
-  std::vector<std::byte> bytes(static_cast<size_t>((reach.last + 1 - reach.first) * width));
-  if (Status status = device_.copyOut(bytes.data(), binding_.buffers[operand.buffer] + reach.first * width, static_cast<int64_t>(bytes.size()));
+Status Executor::atBegin(int op) {
+  const plan::Op &instruction = entry_.ops[size_t(op)];
+  const uint64_t ordinal = ordinal_[size_t(op)];
+  if (ordinal) {
+    uint64_t number = uint64_t(steps_) * collectives_ + ordinal;
+    group_[size_t(op)]->setSequence(number);
+    if (options_.state)
+      options_.state->sequence = number;
+  }
+  if (options_.state)
+    options_.state->enterOp(op, plan::opName(instruction), instruction.location.c_str());
+  if (options_.poison)
+    for (const plan::Access &access : plan::accesses(instruction))
+      if (size_t buffer = size_t(access.operand->buffer); !born_[buffer]) {
+        born_[buffer] = true;
+        if (Status status = poison(access.operand->buffer); !status)
+          return status;
+      }
+  if (Status status = options_.faults.atOp(op); !status)
+    return status;
+  times_[size_t(op)].begin = seconds();
+  return Status();
+}
+
+Status Executor::atEnd(int op) {
+  times_[size_t(op)].end = seconds();
+  if (options_.checkFinite)
+    if (Status status = checkFinite(op); !status)
+      return status;
+  if (options_.afterOp)
+    if (Status status = options_.afterOp(op); !status)
+      return status;
+  if (options_.poison)
+    for (const plan::Access &access : plan::accesses(entry_.ops[size_t(op)]))
+      if (size_t buffer = size_t(access.operand->buffer);
+          --left_[buffer] == 0 && !keeps_[buffer])
+        if (Status status = poison(access.operand->buffer); !status)
+          return status;
+  return Status();
+}
+
+// All bits set: NaN in every float type, -1 in every integer.
+Status Executor::poison(int32_t id) {
+  const plan::Buffer &buffer = entry_.buffers[size_t(id)];
+  if (buffer.kind == plan::Buffer::Kind::Weight)
+    return Status();
+  std::vector<std::byte> ones(size_t(buffer.elements * plan::byteWidth(buffer.type)),
+                              std::byte(0xff));
+  return environment_.device.copyIn(binding_.buffers[size_t(id)], ones.data(),
+                                    int64_t(ones.size()));
+}
+
+Status Executor::poisonArena() {
+  std::vector<std::byte> ones(size_t(environment_.arena.bytes()), std::byte(0xff));
+  return environment_.device.copyIn(environment_.arena.data(), ones.data(), int64_t(ones.size()));
+}
+
+Expected<HostArray> Executor::operandValue(const plan::Operand &operand) {
+  HostArray value;
+  value.type = entry_.buffers[size_t(operand.buffer)].type;
+  value.shape = operand.sizes;
+  const int64_t width = plan::byteWidth(value.type), count = plan::elements(operand);
+  value.bytes.resize(size_t(count * width));
+  plan::Span span = plan::span(operand);
+  if (span.empty)
+    return value;
+  std::vector<std::byte> raw(size_t((span.last - span.first + 1) * width));
+  if (Status status = environment_.device.copyOut(
+          raw.data(), binding_.buffers[size_t(operand.buffer)] + span.first * width,
+          int64_t(raw.size()));
       !status)
     return status;
-  std::vector<int64_t> digits(operand.sizes.size(), 0);
-  int64_t at = operand.offset.base - reach.first;
-  for (int64_t i = 0; i < tensor.elements(); ++i) {
-    std::copy_n(bytes.begin() + at * width, width, tensor.bytes.begin() + i * width);
-    for (size_t d = digits.size(); d-- > 0;) {
-      at += operand.strides[d];
-      if (++digits[d] < operand.sizes[d])
-        break;
-      at -= operand.strides[d] * operand.sizes[d];
-      digits[d] = 0;
-    }
+  if (plan::isContiguous(operand)) {
+    value.bytes = std::move(raw);
+    return value;
   }
-  return tensor;
+  std::vector<int64_t> index(operand.sizes.size(), 0);
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t from = operand.offset.base - span.first;
+    for (size_t d = 0; d < index.size(); ++d)
+      from += index[d] * operand.strides[d];
+    std::memcpy(value.bytes.data() + i * width, raw.data() + from * width, size_t(width));
+    for (size_t d = index.size(); d-- > 0 && ++index[d] == operand.sizes[d];)
+      index[d] = 0;
+  }
+  return value;
 }
 
-Status Executor::checkWrites(int index) {
-  const plan::Op &op = resolved_.ops[index];
-  // A fill may write an infinity on purpose: the identity of a maximum.
-  if (std::holds_alternative<plan::Fill>(op.body))
-    return {};
-  for (const plan::Access &access : plan::accesses(op)) {
-    if (!access.write)
+// Infinities have their place in masks and in padding; after a sum they are a mistake.
+static bool allowsInfinity(const plan::Op &op) {
+  return !std::holds_alternative<plan::MatMul>(op.body) &&
+         !std::holds_alternative<plan::Attention>(op.body) &&
+         !std::holds_alternative<plan::Norm>(op.body) &&
+         !std::holds_alternative<plan::Softmax>(op.body);
+}
+
+Status Executor::checkFinite(int op) {
+  const plan::Op &instruction = entry_.ops[size_t(op)];
+  for (const plan::Access &access : plan::accesses(instruction)) {
+    plan::DataType type = binding_.types[size_t(access.operand->buffer)];
+    bool isFloat = type == plan::DataType::F32 || type == plan::DataType::BF16 ||
+                   type == plan::DataType::F16;
+    if (!access.write || !isFloat)
       continue;
-    DataType type = resolved_.buffers[access.operand->buffer].type;
-    if (type != DataType::F32 && type != DataType::BF16 && type != DataType::F16)
-      continue;
-    Expected<HostTensor> tensor = read(*access.operand);
-    if (!tensor)
-      return tensor.status();
-    for (int64_t i = 0; i < tensor->elements(); ++i)
-      if (!std::isfinite(tensor->at(i)))
-        return Status(Code::Differs, "rank " + std::to_string(world_.rank()) + ": op " + std::to_string(index) + " (" + plan::opName(op) +
-                                         " at " + op.location + ") wrote " + (std::isnan(tensor->at(i)) ? "NaN" : "an infinity") +
-                                         " at element " + std::to_string(i) + " of " + describe(*tensor));
+    Expected<HostArray> value = operandValue(*access.operand);
+    if (!value)
+      return value.status();
+    const int64_t width = plan::byteWidth(type);
+    for (int64_t i = 0; i < value->elements(); ++i) {
+      double element = elementAsDouble(type, value->bytes.data() + i * width);
+      if (std::isfinite(element) || (std::isinf(element) && allowsInfinity(instruction)))
+        continue;
+      return Status(Code::Differs, std::string("the first value that is not finite: ") +
+                                       access.role + " element " + std::to_string(i) + " of " +
+                                       shapeOf(value->shape) + " is " +
+                                       (std::isnan(element) ? "NaN" : "infinite"));
+    }
   }
-  return {};
+  return Status();
 }
 
-void Executor::enqueueAll() {
-  for (size_t i = 0; i < kernels_.size(); ++i) {
-    device_.setOpIndex(static_cast<int>(i));
-    kernels_[i]->enqueue(resolved_.ops[i].stream);
-  }
+Expected<HostArray> Executor::outputBlock(size_t output) {
+  const plan::IO &io = entry_.outputs[output];
+  const plan::Buffer &buffer = entry_.buffers[size_t(io.buffer)];
+  HostArray value;
+  value.type = buffer.type;
+  value.shape = {buffer.elements};
+  value.bytes.resize(size_t(buffer.elements * plan::byteWidth(buffer.type)));
+  if (Status status = environment_.device.copyOut(value.bytes.data(),
+                                                  binding_.buffers[size_t(io.buffer)],
+                                                  int64_t(value.bytes.size()));
+      !status)
+    return status;
+  return value;
 }
 
-Status Executor::step() {
-  if (options_.poison) {
-    // Everything that is not an input becomes NaN: what an op reads must have been written in this step.
-    const float nan = std::numeric_limits<float>::quiet_NaN();
-    std::vector<float> poison(static_cast<size_t>(arenaBytes_ / 4), nan);
-    std::vector<std::vector<std::byte>> kept;
-    for (const plan::IO &input : resolved_.inputs) {
-      const plan::Buffer &buffer = resolved_.buffers[input.buffer];
-      kept.emplace_back(static_cast<size_t>(buffer.elements * plan::byteWidth(buffer.type)));
-      if (Status status = device_.copyOut(kept.back().data(), binding_.buffers[input.buffer], static_cast<int64_t>(kept.back().size())); !status)
-        return status;
-    }
-    if (Status status = device_.copyIn(arena_, poison.data(), static_cast<int64_t>(poison.size() * 4)); !status)
-      return status;
-    for (size_t i = 0; i < kept.size(); ++i)
-      if (Status status = device_.copyIn(binding_.buffers[resolved_.inputs[i].buffer], kept[i].data(), static_cast<int64_t>(kept[i].size()));
-          !status)
-        return status;
-  }
-  progress_.step.fetch_add(1);
-  const double start = monotonicSeconds();
-  if (options_.capture && !capture_) {
-    device_.beginCapture();
-    enqueueAll();
-    Expected<std::unique_ptr<Capture>> captured = device_.endCapture();
-    if (!captured)
-      return captured.status();
-    capture_ = std::move(*captured);
-  }
-  if (capture_)
-    capture_->replay();
-  else
-    enqueueAll();
-  Status status = device_.synchronize();
-  times_ = {};
-  times_.total = monotonicSeconds() - start;
-  for (size_t i = 0; i < collectiveTimes_.size(); ++i)
-    if (std::holds_alternative<plan::Collective>(resolved_.ops[i].body)) {
-      times_.wait += collectiveTimes_[i].ready - collectiveTimes_[i].entered;
-      times_.communication += collectiveTimes_[i].left - collectiveTimes_[i].ready;
-    }
-  progress_.op = -1;
-  return status;
+int64_t Executor::workspaceBytes() const {
+  int64_t bytes = 0;
+  for (const std::unique_ptr<Kernel> &kernel : kernels_)
+    if (kernel)
+      bytes += kernel->workspaceBytes();
+  return bytes;
 }
 
 } // namespace tenon::runtime

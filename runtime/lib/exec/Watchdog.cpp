@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tenon/runtime/exec/Watchdog.h"
 
-#include "tenon/runtime/plan/Access.h"
+#include "tenon/runtime/Status.h"
 
+#include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <csignal>
-#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <sys/prctl.h>
@@ -13,104 +15,167 @@
 #include <unistd.h>
 
 namespace tenon::runtime {
+namespace {
 
-struct Watchdog::State {
-  std::vector<WatchedRank> ranks;
-  double timeout = 0;
-  std::mutex mutex;
-  std::condition_variable wake;
-  bool done = false;
-  std::thread thread;
+/// A line in a fixed buffer, built without anything that a signal handler may not call.
+class Line {
+public:
+  Line &operator<<(const char *text) {
+    for (; text && *text && used_ < sizeof(text_) - 1; ++text)
+      text_[used_++] = *text;
+    return *this;
+  }
+  Line &operator<<(int64_t value) {
+    char digits[24];
+    size_t count = 0;
+    uint64_t rest = value < 0 ? 0 - uint64_t(value) : uint64_t(value);
+    do
+      digits[count++] = char('0' + rest % 10);
+    while (rest /= 10);
+    if (value < 0)
+      digits[count++] = '-';
+    while (count && used_ < sizeof(text_) - 1)
+      text_[used_++] = digits[--count];
+    return *this;
+  }
+  const char *text() {
+    text_[used_] = 0;
+    return text_;
+  }
+  void print() {
+    text_[used_] = '\n';
+    ssize_t written = ::write(STDERR_FILENO, text_, used_ + 1);
+    (void)written;
+  }
+
+private:
+  char text_[512];
+  size_t used_ = 0;
 };
 
-// The handler cannot take arguments: the watchdog that lives now.
-static std::atomic<const std::vector<WatchedRank> *> watched{nullptr};
-
-/// Formats without allocating: the signal handler calls it.
-static int format(const WatchedRank &rank, char *text, size_t size) {
-  const int entry = rank.progress->entry, op = rank.progress->op;
-  const auto step = static_cast<unsigned long long>(rank.progress->step.load());
-  const auto sequence = static_cast<unsigned long long>(rank.progress->sequence.load());
-  if (entry < 0 || !rank.entry)
-    return std::snprintf(text, size, "rank %d: starting up\n", rank.rank);
-  if (op < 0 || op >= static_cast<int>(rank.entry->ops.size()))
-    return std::snprintf(text, size, "rank %d: entry %s, step %llu, between steps, collective %llu\n", rank.rank, rank.entry->name.c_str(), step,
-                         sequence);
-  return std::snprintf(text, size, "rank %d: entry %s, step %llu, op %d (%s at %s), collective %llu, %.1f s\n", rank.rank,
-                       rank.entry->name.c_str(), step, op, plan::opName(rank.entry->ops[op]), rank.entry->ops[op].location.c_str(), sequence,
-                       monotonicSeconds() - rank.progress->since);
+void describeState(const RunState &state, Line &line) {
+  int64_t tenths = (monotonicNanoseconds() - state.since.load()) / 100000000;
+  const char *phase = state.phase.load(std::memory_order_acquire);
+  if (phase) {
+    line << "in phase " << phase;
+  } else {
+    line << "in " << state.entry.load() << ", step " << state.step.load() << ", op "
+         << int64_t(state.op.load()) << " " << state.opName.load();
+    const char *location = state.location.load();
+    if (location && *location)
+      line << " at " << location;
+    line << ", collective " << int64_t(state.sequence.load());
+  }
+  line << ", for " << tenths / 10 << "." << tenths % 10 << " s";
 }
 
-std::string stateLine(const WatchedRank &rank) {
-  char text[512];
-  format(rank, text, sizeof text);
-  std::string line(text);
-  if (!line.empty() && line.back() == '\n')
-    line.pop_back();
-  return line;
-}
-
-static void writeLines(const std::vector<WatchedRank> &ranks) {
-  char text[512];
-  for (const WatchedRank &rank : ranks) {
-    int length = format(rank, text, sizeof text);
-    if (length > 0 && write(2, text, std::min<size_t>(static_cast<size_t>(length), sizeof text - 1)) < 0)
-      return;
+void printStates(std::span<RunState> states, const char *why) {
+  for (RunState &state : states) {
+    if (state.quiet.exchange(true))
+      continue;
+    Line line;
+    line << "tp-run: rank " << int64_t(state.rank.load()) << ": " << why << ": ";
+    describeState(state, line);
+    line.print();
   }
 }
 
-Watchdog::Watchdog(std::vector<WatchedRank> ranks, double timeout) : state_(std::make_unique<State>()) {
-  state_->ranks = std::move(ranks);
-  state_->timeout = timeout;
-  watched = &state_->ranks;
-  State *state = state_.get();
-  state_->thread = std::thread([state] {
-    std::unique_lock<std::mutex> lock(state->mutex);
-    while (!state->done) {
-      state->wake.wait_for(lock, std::chrono::milliseconds(100));
-      if (state->done)
-        return;
-      for (const WatchedRank &rank : state->ranks) {
-        if (rank.progress->op < 0 || monotonicSeconds() - rank.progress->since < state->timeout)
-          continue;
-        std::fprintf(stderr, "tp-run: deadline of %.1f s passed\n", state->timeout);
-        writeLines(state->ranks);
-        _exit(static_cast<int>(Code::Deadline));
-      }
-    }
-  });
-}
+// Handlers have no other way to their data.
+std::span<RunState> handlerStates;
 
-Watchdog::~Watchdog() {
-  watched = nullptr;
-  {
-    std::lock_guard<std::mutex> lock(state_->mutex);
-    state_->done = true;
-  }
-  state_->wake.notify_all();
-  state_->thread.join();
-}
-
-static void onTermination(int signal) {
-  if (const std::vector<WatchedRank> *ranks = watched)
-    writeLines(*ranks);
-  else
-    (void)!write(2, "tp-run: ended while starting up\n", 32);
+void onTermination(int signal) {
+  printStates(handlerStates, signal == SIGINT ? "SIGINT" : "SIGTERM");
   _exit(128 + signal);
 }
 
-void installTerminationHandler() {
-  struct sigaction action;
-  std::memset(&action, 0, sizeof action);
+void onCrash(int signal) {
+  const char *name = signal == SIGSEGV   ? "SIGSEGV"
+                     : signal == SIGBUS  ? "SIGBUS"
+                     : signal == SIGFPE  ? "SIGFPE"
+                     : signal == SIGILL  ? "SIGILL"
+                                         : "SIGABRT";
+  printStates(handlerStates, name);
+  std::signal(signal, SIG_DFL);
+  raise(signal);
+}
+
+} // namespace
+
+struct Watchdog::Impl {
+  std::span<RunState> states;
+  double opSeconds, phaseSeconds;
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool stopping = false;
+  std::thread thread;
+
+  void watch() {
+    // Often enough to be on time to a tenth of the deadline, rarely enough not to be noticed.
+    auto interval =
+        std::chrono::duration<double>(std::clamp(std::min(opSeconds, phaseSeconds) / 10, 0.01, 0.5));
+    std::unique_lock<std::mutex> lock(mutex);
+    while (!changed.wait_for(lock, interval, [this] { return stopping; })) {
+      int64_t now = monotonicNanoseconds();
+      for (RunState &state : states) {
+        double limit = state.phase.load(std::memory_order_acquire) ? phaseSeconds : opSeconds;
+        if (state.quiet.load() || double(now - state.since.load()) * 1e-9 < limit)
+          continue;
+        printStates(states, "deadline passed");
+        _exit(int(Code::Deadline));
+      }
+    }
+  }
+};
+
+Watchdog::Watchdog(std::span<RunState> states, double opSeconds, double phaseSeconds)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->states = states;
+  impl_->opSeconds = opSeconds;
+  impl_->phaseSeconds = phaseSeconds;
+  for (RunState &state : states)
+    state.touch();
+  // Signals belong to the main thread.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  impl_->thread = std::thread([this] { impl_->watch(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Watchdog::~Watchdog() {
+  {
+    std::lock_guard<std::mutex> lock(impl_->mutex);
+    impl_->stopping = true;
+  }
+  impl_->changed.notify_all();
+  impl_->thread.join();
+}
+
+void installSignalHandlers(std::span<RunState> states) {
+  handlerStates = states;
+  struct sigaction action{};
+  sigfillset(&action.sa_mask);
   action.sa_handler = onTermination;
-  sigaction(SIGTERM, &action, nullptr);
+  for (int signal : {SIGTERM, SIGINT})
+    sigaction(signal, &action, nullptr);
+  action.sa_handler = onCrash;
+  for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
+    sigaction(signal, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
 }
 
 void dieWithParent() {
-  const pid_t parent = getppid();
+  pid_t parent = getppid();
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // The parent may have gone between the two calls.
   if (getppid() != parent)
-    _exit(static_cast<int>(Code::Device));
+    _exit(int(Code::Device));
+}
+
+std::string stateLine(const RunState &state) {
+  Line line;
+  describeState(state, line);
+  return line.text();
 }
 
 } // namespace tenon::runtime

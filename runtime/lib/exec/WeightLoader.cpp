@@ -1,124 +1,274 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tenon/runtime/exec/Tensor.h"
-#include "tenon/runtime/exec/Weights.h"
+#include "tenon/runtime/exec/WeightLoader.h"
+
+#include "tenon/runtime/comm/HalfFloat.h"
+#include "tenon/runtime/exec/HostArray.h"
+#include "tenon/runtime/exec/RandomValues.h"
 #include "tenon/runtime/plan/Blocks.h"
 
 #include <cstring>
 
 namespace tenon::runtime {
+namespace {
 
 using plan::DataType;
 
-namespace {
-
-std::string text(const std::vector<int64_t> &shape) {
-  std::string result = "[";
-  for (size_t i = 0; i < shape.size(); ++i)
-    result += (i ? ", " : "") + std::to_string(shape[i]);
-  return result + "]";
-}
-
-bool isFloat(DataType type) { return type == DataType::F32 || type == DataType::BF16 || type == DataType::F16; }
-
-/// The stored tensor of a view, checked; null with an ok status when random numbers take its place.
-Expected<const StoredTensor *> storedOf(const plan::View &view, const WeightSource &source) {
-  const StoredTensor *stored = source.checkpoint ? source.checkpoint->find(view.key) : nullptr;
-  if (!stored) {
-    if (source.random)
-      return static_cast<const StoredTensor *>(nullptr);
-    return Status(Code::Plan, "weight '" + view.key + "' is missing in " +
-                                  (source.checkpoint ? "'" + source.checkpoint->where() + "'" : std::string("--parameters (none given)")));
+const char *dtypeName(DataType type) {
+  switch (type) {
+  case DataType::F32:
+    return "F32";
+  case DataType::BF16:
+    return "BF16";
+  case DataType::F16:
+    return "F16";
+  case DataType::I32:
+    return "I32";
+  case DataType::I64:
+    return "I64";
+  case DataType::I1:
+    return "BOOL";
   }
-  if (stored->shape != view.storedShape)
-    return Status(Code::Plan, "weight '" + view.key + "' in '" + stored->file + "' has shape " + text(stored->shape) + ", the plan expects " +
-                                  text(view.storedShape));
-  if (stored->type != view.type && !(isFloat(stored->type) && isFloat(view.type)))
-    return Status(Code::Plan, "weight '" + view.key + "' in '" + stored->file + "' holds " + plan::name(stored->type) + ", the plan expects " +
-                                  plan::name(view.type));
-  return stored;
+  return "?";
 }
 
-/// Copies runs of the last dimension from the file, or draws them.
-class PartCopier {
-public:
-  PartCopier(const plan::Weight &weight, const plan::WeightPart &part, const StoredTensor *stored, const WeightSource &source, std::byte *out,
-             int64_t &copiedBytes)
-      : weight_(weight), part_(part), stored_(stored), source_(source), out_(out), copiedBytes_(copiedBytes),
-        width_(plan::byteWidth(weight.type)) {}
+bool isFloat(DataType type) {
+  return type == DataType::F32 || type == DataType::BF16 || type == DataType::F16;
+}
 
-  void copy(const std::vector<plan::Block> &blocks) { dimension(0, blocks, part_.view.offset, part_.dstOffset); }
+/// The stored dtype as a DataType; false when a plan cannot name it.
+bool parseDtype(const std::string &dtype, DataType &type) {
+  for (DataType candidate : {DataType::F32, DataType::BF16, DataType::F16, DataType::I32,
+                             DataType::I64, DataType::I1})
+    if (dtype == dtypeName(candidate)) {
+      type = candidate;
+      return true;
+    }
+  return false;
+}
+
+float readFloat(DataType type, const std::byte *from) {
+  uint16_t half;
+  if (type == DataType::F32) {
+    float value;
+    std::memcpy(&value, from, 4);
+    return value;
+  }
+  std::memcpy(&half, from, 2);
+  return type == DataType::BF16 ? bf16ToF32(half) : f16ToF32(half);
+}
+
+void writeFloat(DataType type, std::byte *to, float value) {
+  if (type == DataType::F32) {
+    std::memcpy(to, &value, 4);
+    return;
+  }
+  uint16_t half = type == DataType::BF16 ? f32ToBf16(value) : f32ToF16(value);
+  std::memcpy(to, &half, 2);
+}
+
+float roundTo(DataType type, float value) {
+  std::byte bytes[4];
+  writeFloat(type, bytes, value);
+  return readFloat(type, bytes);
+}
+
+/// Where the elements of one part come from.
+struct Source {
+  const std::byte *data = nullptr; ///< Null: random, or ones.
+  DataType stored = DataType::F32;
+  bool ones = false;
+  uint64_t seed = 0;
+};
+
+/// This rank's box of a part: per dimension the owned elements and both strides.
+struct Box {
+  std::vector<int64_t> lengths, from, to;
+  int64_t fromOffset = 0, toOffset = 0;
+  int64_t elements = 1;       ///< Owned and written.
+};
+
+class PartWriter {
+public:
+  PartWriter(const plan::View &view, const Source &source, DataType held, std::byte *out)
+      : view_(view), source_(source), held_(held), width_(plan::byteWidth(held)), out_(out),
+        random_(source.seed, view.key) {}
+
+  void write(const Box &box) {
+    if (box.elements > 0)
+      dimension(box, 0, box.fromOffset, box.toOffset);
+  }
 
 private:
-  void dimension(size_t dim, const std::vector<plan::Block> &blocks, int64_t from, int64_t to) {
-    const plan::View &view = part_.view;
-    if (dim == blocks.size())
-      return run(from, to, 1, 1, 1);
-    from += blocks[dim].start * view.strides[dim];
-    if (dim + 1 == blocks.size())
-      return run(from, to, blocks[dim].length, view.strides[dim], part_.dstStrides[dim]);
-    for (int64_t i = 0; i < blocks[dim].length; ++i)
-      dimension(dim + 1, blocks, from + i * view.strides[dim], to + i * part_.dstStrides[dim]);
+  void dimension(const Box &box, size_t d, int64_t from, int64_t to) {
+    if (d + 1 >= box.lengths.size()) {
+      if (box.lengths.empty())
+        run(from, 0, to, 0, 1);
+      else
+        run(from, box.from[d], to, box.to[d], box.lengths[d]);
+      return;
+    }
+    for (int64_t i = 0; i < box.lengths[d]; ++i)
+      dimension(box, d + 1, from + i * box.from[d], to + i * box.to[d]);
   }
 
-  void run(int64_t from, int64_t to, int64_t count, int64_t fromStride, int64_t toStride) {
-    copiedBytes_ += count * width_;
-    if (stored_ && stored_->type == weight_.type) {
-      const std::byte *source = stored_->data + from * width_;
-      std::byte *target = out_ + to * width_;
+  void run(int64_t from, int64_t fromStride, int64_t to, int64_t toStride, int64_t count) {
+    std::byte *out = out_ + to * width_;
+    if (source_.data && source_.stored == held_) {
+      const std::byte *in = source_.data + from * width_;
       if (fromStride == 1 && toStride == 1) {
-        if (count > 0)
-          std::memcpy(target, source, static_cast<size_t>(count * width_));
+        std::memcpy(out, in, size_t(count * width_));
         return;
       }
       for (int64_t i = 0; i < count; ++i)
-        std::memcpy(target + i * toStride * width_, source + i * fromStride * width_, static_cast<size_t>(width_));
+        std::memcpy(out + i * toStride * width_, in + i * fromStride * width_, size_t(width_));
       return;
     }
+    const int64_t storedWidth = plan::byteWidth(source_.stored);
     for (int64_t i = 0; i < count; ++i) {
-      float value = stored_        ? toFloat(stored_->data + (from + i * fromStride) * plan::byteWidth(stored_->type), stored_->type)
-                    : weight_.ones ? 1.0f
-                                   : randomElement(source_.seed, part_.view.key, from + i * fromStride);
-      fromFloat(value, weight_.type, out_ + (to + i * toStride) * width_);
+      int64_t index = from + i * fromStride;
+      float value = source_.data ? readFloat(source_.stored, source_.data + index * storedWidth)
+                    : source_.ones
+                        ? 1.0f
+                        : roundTo(view_.type, 0.02f * random_.normal(index));
+      writeFloat(held_, out + i * toStride * width_, value);
     }
   }
 
-  const plan::Weight &weight_;
-  const plan::WeightPart &part_;
-  const StoredTensor *stored_;
-  const WeightSource &source_;
-  std::byte *out_;
-  int64_t &copiedBytes_;
+  const plan::View &view_;
+  const Source &source_;
+  DataType held_;
   int64_t width_;
+  std::byte *out_;
+  RandomValues random_;
 };
+
+Box boxOf(const plan::Plan &plan, const plan::WeightPart &part,
+          const std::vector<int64_t> &coordinates) {
+  Box box;
+  box.fromOffset = part.view.offset;
+  box.toOffset = part.dstOffset;
+  for (size_t d = 0; d < part.view.sizes.size(); ++d) {
+    std::vector<int64_t> sizes, at;
+    for (int32_t axis : part.dimAxes[d]) {
+      sizes.push_back(plan.mesh[size_t(axis)].size);
+      at.push_back(coordinates[size_t(axis)]);
+    }
+    plan::Block block = plan::block(part.view.sizes[d], sizes, at);
+    box.lengths.push_back(block.length);
+    box.from.push_back(part.view.strides[d]);
+    box.to.push_back(part.dstStrides[d]);
+    box.fromOffset += block.start * part.view.strides[d];
+    box.elements *= block.length;
+  }
+  return box;
+}
+
+/// Finds and checks what a part needs.
+Expected<Source> findSource(const plan::Weight &weight, const plan::WeightPart &part,
+                            const Checkpoint &checkpoint, const LoadOptions &options,
+                            Checkpoint::Found &found) {
+  const plan::View &view = part.view;
+  Expected<Checkpoint::Found> search = checkpoint.find(view.key);
+  if (!search)
+    return search.status();
+  found = *search;
+  Source source;
+  if (!found.file) {
+    if (!options.randomSeed)
+      return Status(Code::Plan, "key '" + view.key + "' is missing in " + checkpoint.description());
+    if (!isFloat(view.type) || !isFloat(weight.type))
+      return Status(Code::Plan, "key '" + view.key + "' of type " + plan::name(view.type) +
+                                    " cannot be random and is missing in " +
+                                    checkpoint.description());
+    source.ones = weight.ones;
+    source.seed = *options.randomSeed;
+    return source;
+  }
+  auto wrong = [&](const std::string &what) {
+    return Status(Code::Plan, found.file->path() + ": key '" + view.key + "': " + what);
+  };
+  if (found.tensor->shape != view.storedShape)
+    return wrong("expected shape " + shapeOf(view.storedShape) + ", found " +
+                 shapeOf(found.tensor->shape));
+  bool known = parseDtype(found.tensor->dtype, source.stored);
+  bool floats = known && isFloat(source.stored) && isFloat(view.type);
+  if (!known || (source.stored != view.type && !floats))
+    return wrong(std::string("expected dtype ") + dtypeName(view.type) + ", found " +
+                 found.tensor->dtype);
+  if (source.stored != weight.type && !(isFloat(source.stored) && isFloat(weight.type)))
+    return wrong(found.tensor->dtype + " cannot be held as " + plan::name(weight.type));
+  return source;
+}
 
 } // namespace
 
-Status loadWeight(const plan::Weight &weight, const std::vector<plan::MeshAxis> &mesh, const std::vector<int64_t> &coordinates,
-                  const WeightSource &source, std::byte *out, int64_t &copiedBytes) {
-  for (const plan::WeightPart &part : weight.parts) {
-    Expected<const StoredTensor *> stored = storedOf(part.view, source);
-    if (!stored)
-      return stored.status();
-    if (!*stored && !isFloat(weight.type))
-      return Status(Code::Plan, "weight '" + part.view.key + "' holds " + plan::name(weight.type) +
-                                    ", which is not drawn at random; give the file that has it in --parameters");
-    bool zeros = false;
-    for (int32_t axis : part.partialAxes)
-      zeros |= coordinates[axis] != 0;
-    if (zeros)
-      continue;
-    std::vector<plan::Block> blocks;
-    for (size_t dim = 0; dim < part.view.sizes.size(); ++dim) {
-      std::vector<int64_t> sizes, place;
-      for (int32_t axis : part.dimAxes[dim]) {
-        sizes.push_back(mesh[axis].size);
-        place.push_back(coordinates[axis]);
-      }
-      blocks.push_back(plan::block(part.view.sizes[dim], sizes, place));
+int64_t plannedWeightBytes(const plan::Plan &plan) {
+  int64_t bytes = 0;
+  for (const plan::Weight &weight : plan.weights)
+    bytes += weight.elements * plan::byteWidth(weight.type);
+  return bytes;
+}
+
+Expected<LoadedWeights> loadWeights(const plan::Plan &plan, const std::vector<int64_t> &coordinates,
+                                    const Checkpoint &checkpoint, Device &device,
+                                    const LoadOptions &options) {
+  for (const plan::Weight &weight : plan.weights)
+    for (const plan::WeightPart &part : weight.parts) {
+      Checkpoint::Found found;
+      Expected<Source> source = findSource(weight, part, checkpoint, options, found);
+      if (!source)
+        return source.status();
     }
-    PartCopier(weight, part, *stored, source, out, copiedBytes).copy(blocks);
+
+  LoadedWeights loaded;
+  loaded.plannedBytes = plannedWeightBytes(plan);
+  std::vector<std::byte> staging;
+  for (const plan::Weight &weight : plan.weights) {
+    const int64_t width = plan::byteWidth(weight.type), bytes = weight.elements * width;
+    Expected<DeviceMemory> memory = DeviceMemory::allocate(device, bytes);
+    if (!memory)
+      return Status(memory.status().code(), "weight '" + weight.name + "': " +
+                                                memory.status().message());
+    staging.assign(size_t(bytes), std::byte(0));
+    int64_t owned = 0;
+    bool random = false;
+    for (const plan::WeightPart &part : weight.parts) {
+      Checkpoint::Found found;
+      Expected<Source> source = findSource(weight, part, checkpoint, options, found);
+      if (!source)
+        return source.status();
+      if (found.file) {
+        Expected<const std::byte *> data = found.file->data(*found.tensor);
+        if (!data)
+          return data.status();
+        source->data = *data;
+      } else {
+        random = true;
+      }
+      Box box = boxOf(plan, part, coordinates);
+      owned += box.elements;
+      // Only the rank at coordinate 0 brings a value that is added over these axes.
+      bool mine = true;
+      for (int32_t axis : part.partialAxes)
+        mine = mine && coordinates[size_t(axis)] == 0;
+      if (!mine)
+        continue;
+      PartWriter(part.view, *source, weight.type, staging.data()).write(box);
+      loaded.copiedBytes += box.elements * width;
+    }
+    if (Status status = device.copyIn(memory->data(), staging.data(), bytes); !status)
+      return status;
+    loaded.heldBytes += memory->bytes();
+    loaded.paddingBytes += (weight.elements - owned) * width;
+    loaded.randomWeights += random;
+    loaded.memory.push_back(std::move(*memory));
+    if (options.progress)
+      options.progress(loaded.heldBytes, loaded.plannedBytes);
   }
-  return {};
+  if (loaded.heldBytes != loaded.plannedBytes)
+    return Status(Code::Plan, "weights: expected to hold " + std::to_string(loaded.plannedBytes) +
+                                  " bytes as planned, found " + std::to_string(loaded.heldBytes));
+  return loaded;
 }
 
 } // namespace tenon::runtime

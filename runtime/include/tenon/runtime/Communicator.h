@@ -67,10 +67,11 @@ public:
   virtual void setName(std::string name) = 0;
   /// Number that the next collective carries in its tag. Without a call they count up from 1, which does not
   /// tell a skipped collective from its equal successor; the executor gives each its number in the plan.
-  virtual void setSequence(uint64_t sequence) = 0;
+  virtual void setSequence(uint64_t /*sequence*/) {}
   /// Tells the other members, as far as the transport can, that this rank fails with `code`: their next wait
-  /// ends with that code and the message `peerFailed`.
-  virtual void cancel(Code code) = 0;
+  /// ends with that code and the message `peerFailed`. Returns true for the first rank to say so, whose
+  /// message is the one to print.
+  virtual bool cancel(Code /*code*/) { return true; }
 };
 
 /// The message of a status that only says that another rank failed: not worth printing.

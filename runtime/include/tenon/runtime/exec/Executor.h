@@ -1,110 +1,113 @@
 // SPDX-License-Identifier: Apache-2.0
-// Executor: one rank of a plan on a device: weights held, one arena, every op prepared once, steps run in order.
-//
-//   Executor::create -> loadWeights -> prepare(entry) -> step(inputs) -> outputs
-//
-// All calls are collective: every rank makes the same ones in the same order.
+// Executor: one entry of a plan, prepared for one rank and run step by step. It binds every op to addresses
+// in the arena, lets the device prepare it once, and then only copies inputs and enqueues. It decides
+// nothing: order, places and groups stand in the plan.
 #pragma once
 
-#include "tenon/runtime/Communicator.h"
 #include "tenon/runtime/Device.h"
-#include "tenon/runtime/exec/Tensor.h"
-#include "tenon/runtime/exec/Weights.h"
+#include "tenon/runtime/exec/DeviceMemory.h"
+#include "tenon/runtime/exec/FaultInjection.h"
+#include "tenon/runtime/exec/Groups.h"
+#include "tenon/runtime/exec/HostArray.h"
+#include "tenon/runtime/exec/RunState.h"
+#include "tenon/runtime/exec/WeightLoader.h"
 
-#include <atomic>
 #include <functional>
-#include <map>
 #include <memory>
-#include <string>
 #include <vector>
 
 namespace tenon::runtime {
 
-/// Where a rank is, for the watchdog and the state line: written by the executing thread, read by any. `op` is an index into
-/// the entry's ops, -1 between steps; `sequence` counts collectives.
-struct Progress {
-  std::atomic<int> entry{-1}, op{-1};
-  std::atomic<uint64_t> step{0}, sequence{0};
-  std::atomic<double> since{0}; ///< Monotonic seconds when this op began.
-};
-
 struct ExecutorOptions {
-  bool poison = false;      ///< Fill the arena with NaN before each step: a read of something unwritten shows.
-  bool checkFinite = false; ///< Fail with Code::Differs at the first op that writes a NaN or an infinity.
-  bool capture = true;      ///< Record the first step and replay it afterwards.
-  std::function<Status(int op, bool begin)> inject; ///< Fault injection and dumps; null for none.
+  /// Records the first step and replays it from then on.
+  bool capture = false;
+  /// Fills every arena buffer with NaN before its first and after its last use: a read of a dead or
+  /// unborn value shows.
+  bool poison = false;
+  /// Fails (Code::Differs) after the first op that makes a NaN, or an infinity where sums are taken.
+  bool checkFinite = false;
+  RunState *state = nullptr;
+  FaultInjection faults;
+  /// Called after every op of a step while set: for dumps.
+  std::function<Status(int op)> afterOp;
 };
 
-/// Times of one step on one rank, in seconds.
-struct StepTimes {
-  double total = 0, wait = 0, communication = 0;
-  double compute() const { return total - wait - communication; }
+/// When an op ran, in seconds on the monotonic clock; `collective` for collectives.
+struct OpTime {
+  double begin = 0, end = 0;
+  CollectiveTime collective;
 };
-
-using Tensors = std::map<std::string, HostTensor>;
 
 class Executor {
 public:
-  /// `world` has one rank per mesh coordinate, in mesh order. Splits the groups that the plan names. Keeps references to all.
-  static Expected<std::unique_ptr<Executor>> create(const plan::Plan &plan, Device &device, Communicator &world,
-                                                    const ExecutorOptions &options);
+  /// What an entry runs on; outlives the executor. `arena` serves all entries of the plan.
+  struct Environment {
+    const plan::Plan &plan;
+    int64_t rank;
+    std::vector<int64_t> coordinates;
+    Device &device;
+    Communicator &mesh;
+    const Groups &groups;
+    const LoadedWeights &weights;
+    const DeviceMemory &arena;
+  };
+
+  /// Binds and prepares all ops. Fails with what the device says (Code::Plan, Code::Memory).
+  static Expected<std::unique_ptr<Executor>> create(const Environment &environment, size_t entry,
+                                                    ExecutorOptions options);
   ~Executor();
 
-  /// Allocates and fills this rank's weights; `report(done, total)` in bytes after each.
-  Status loadWeights(const WeightSource &source, const std::function<void(int64_t, int64_t)> &report = {});
-  /// Resolves, allocates the arena and prepares every op of an entry.
-  Status prepare(int entry);
+  /// The entry with this rank's numbers.
+  const plan::Entry &entry() const { return entry_; }
 
-  /// Checks and copies inputs in: names, shapes, types, value ranges. Integer files may be i32 or i64. Fails with Code::Usage.
-  Status setInputs(const Tensors &inputs);
-  /// Runs one step.
-  Status step();
-  /// Gathers the blocks of every output on rank 0 and cuts the padding; other ranks get an empty map.
-  Expected<Tensors> outputs();
+  /// Runs a step on global input values, one per entry input, already checked (InputCheck.h). Fails with
+  /// rank, step, op and layer in the message, and releases the other ranks.
+  Status step(const std::vector<const HostArray *> &inputs);
 
-  /// The last step's times, and per op: seconds spent in it, and the collective's three times.
-  const StepTimes &times() const { return times_; }
-  const std::vector<double> &opSeconds() const { return opSeconds_; }
-  const std::vector<CollectiveTime> &collectiveTimes() const { return collectiveTimes_; }
-  const plan::Entry &entry() const { return resolved_; }
-  /// The resolved entry's buffer, in host memory: for value dumps.
-  Expected<HostTensor> read(const plan::Operand &operand) const;
+  /// This rank's block of an output after a step.
+  Expected<HostArray> outputBlock(size_t output);
+  /// An operand of an op as dense values, in afterOp.
+  Expected<HostArray> operandValue(const plan::Operand &operand);
 
-  int64_t weightBytes() const { return weightBytes_; }
-  int64_t copiedBytes() const { return copiedBytes_; }
-  int64_t arenaBytes() const { return arenaBytes_; }
-  int64_t workspaceBytes() const { return workspaceBytes_; }
-  Progress &progress() { return progress_; }
+  /// Times of the last step.
+  const std::vector<OpTime> &opTimes() const { return times_; }
+  double stepBegin() const { return stepBegin_; }
+  double stepEnd() const { return stepEnd_; }
+  int64_t workspaceBytes() const;
+  void setAfterOp(std::function<Status(int op)> afterOp) { options_.afterOp = std::move(afterOp); }
 
 private:
-  Executor(const plan::Plan &plan, Device &device, Communicator &world, ExecutorOptions options)
-      : plan_(plan), device_(device), world_(world), options_(std::move(options)) {}
-  Status splitGroups();
+  Executor(const Environment &environment, size_t entry, ExecutorOptions options);
+  Status prepare();
   Status observe(int op, bool begin);
-  Status checkWrites(int op);
-  void enqueueAll();
+  Status atBegin(int op);
+  Status atEnd(int op);
+  Status checkFinite(int op);
+  Status poison(int32_t buffer);
+  Status poisonArena();
+  Status run();
+  std::string where(int op) const;
 
-  const plan::Plan &plan_;
-  Device &device_;
-  Communicator &world_;
+  Environment environment_;
+  plan::Entry entry_;
   ExecutorOptions options_;
-  std::vector<int64_t> coordinates_;
-  std::map<plan::Axes, std::unique_ptr<Communicator>> groups_;
-  std::vector<std::byte *> weights_;
-  std::byte *arena_ = nullptr;
-  int64_t weightBytes_ = 0, copiedBytes_ = 0, arenaBytes_ = 0, workspaceBytes_ = 0;
-  int entryIndex_ = -1;
-  plan::Entry resolved_;
   Binding binding_;
-  std::vector<std::unique_ptr<Kernel>> kernels_;
+  std::vector<std::unique_ptr<Kernel>> kernels_; ///< Null where an op was skipped by a fault.
   std::unique_ptr<Capture> capture_;
-  std::vector<CollectiveTime> collectiveTimes_;
-  std::vector<double> opSeconds_, opBegan_;
-  StepTimes times_;
-  Progress progress_;
+  std::vector<OpTime> times_;
+  double stepBegin_ = 0, stepEnd_ = 0;
+  int64_t steps_ = 0;
+  /// Per op: number of the collective within a step from 1, or 0; and its group.
+  std::vector<uint64_t> ordinal_;
+  std::vector<Communicator *> group_;
+  uint64_t collectives_ = 0;
+  /// For poisoning: how often each buffer is still touched in this step, and by what.
+  std::vector<int64_t> uses_, left_;
+  std::vector<bool> keeps_, born_;
+  int failedOp_ = -1;
 };
 
-/// Monotonic seconds.
-double monotonicSeconds();
+/// Bytes of the arena: the most that any entry needs.
+int64_t arenaBytes(const plan::Plan &plan);
 
 } // namespace tenon::runtime

@@ -1,42 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-// Watchdog: a thread that only reads atomics, prints one line and leaves the process when an op takes longer than
-// its deadline. It makes no MPI or device call, so a hung library cannot hang it. The SIGTERM handler prints the same
-// line, so every rank reports where it was when the launcher ends it.
+// Watchdog: a thread that ends the process with code 6 when a rank stays in one op, or one start-up phase,
+// for too long; and signal handlers that say where each rank is before the process ends. Neither calls MPI or
+// a device, so they work while everything else hangs. A state line:
+//
+//   tp-run: rank 1: SIGTERM: in forward, step 3, op 17 all_reduce at encoder.layer.0, collective 12, for 2.1 s
 #pragma once
 
-#include "tenon/runtime/exec/Executor.h"
+#include "tenon/runtime/exec/RunState.h"
 
 #include <memory>
+#include <span>
+#include <string>
 
 namespace tenon::runtime {
 
-/// What one rank's line says.
-struct WatchedRank {
-  int rank = 0;
-  const Progress *progress = nullptr;
-  const plan::Entry *entry = nullptr; ///< Names of ops and layers; must outlive the watchdog.
-};
-
+/// Starts on construction and ends on destruction. One per process.
 class Watchdog {
 public:
-  /// Watches these ranks of this process (several under threads) with `timeout` seconds per op.
-  Watchdog(std::vector<WatchedRank> ranks, double timeout);
+  /// Watches the ranks of this process: `states` outlive it. An op may take opSeconds, a phase phaseSeconds.
+  Watchdog(std::span<RunState> states, double opSeconds, double phaseSeconds);
   ~Watchdog();
   Watchdog(const Watchdog &) = delete;
   Watchdog &operator=(const Watchdog &) = delete;
 
 private:
-  struct State;
-  std::unique_ptr<State> state_;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
-/// "rank 1: entry forward, step 3, op 17 (matmul at layer.2.mlp), collective 4, 5.2 s".
-std::string stateLine(const WatchedRank &rank);
+/// SIGTERM and SIGINT print the state lines and end the process; crashes (SIGSEGV, SIGBUS, SIGFPE, SIGILL,
+/// SIGABRT) print them and die of the signal. SIGPIPE is ignored. After MPI_Init, which installs its own.
+void installSignalHandlers(std::span<RunState> states);
 
-/// Installs the SIGTERM handler that prints the watched ranks' lines and leaves with 128 + 15.
-void installTerminationHandler();
-
-/// This process dies with its launcher: PR_SET_PDEATHSIG, and a check that the launcher is still there. Call before MPI starts.
+/// Asks the kernel to kill this process when its parent dies, and leaves if that has happened already.
+/// Before MPI_Init.
 void dieWithParent();
+
+/// One rank's state in words, as in the example above, without the prefix.
+std::string stateLine(const RunState &state);
 
 } // namespace tenon::runtime

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tenon/runtime/exec/Agreement.h"
+
+#include <algorithm>
+
+namespace tenon::runtime {
+
+Status agree(Communicator &world, const Status &mine) {
+  int32_t code = int32_t(mine.code());
+  std::vector<int32_t> codes(size_t(world.size()), 0);
+  if (Status status = world.allGather(&code, codes.data(), 1, plan::DataType::I32); !status)
+    return mine.ok() ? status : mine;
+  for (int rank = 0; rank < world.size(); ++rank)
+    if (codes[size_t(rank)] != 0)
+      return rank == world.rank() ? mine : Status(Code(codes[size_t(rank)]), peerFailed);
+  return Status();
+}
+
+static std::string encode(const HandshakeFields &fields, const std::string &host) {
+  std::string text = host;
+  for (const auto &[name, value] : fields)
+    text += '\n' + value;
+  return text;
+}
+
+static std::vector<std::string> decode(const std::string &text) {
+  std::vector<std::string> values;
+  for (size_t begin = 0;;) {
+    size_t end = text.find('\n', begin);
+    values.push_back(text.substr(begin, end - begin));
+    if (end == std::string::npos)
+      return values;
+    begin = end + 1;
+  }
+}
+
+Status shakeHands(Communicator &world, const HandshakeFields &mine, const std::string &host) {
+  Expected<std::vector<std::string>> all = world.gatherStrings(encode(mine, host));
+  if (!all)
+    return all.status();
+  std::vector<std::vector<std::string>> values;
+  for (const std::string &text : *all)
+    values.push_back(decode(text));
+  std::string table;
+  for (size_t field = 0; field < mine.size(); ++field) {
+    auto valueOf = [&](size_t rank) {
+      return field + 1 < values[rank].size() ? values[rank][field + 1] : std::string("(none)");
+    };
+    bool differs = false;
+    for (size_t rank = 1; rank < values.size(); ++rank)
+      differs = differs || valueOf(rank) != valueOf(0);
+    if (!differs)
+      continue;
+    for (size_t rank = 0; rank < values.size(); ++rank)
+      table += "\n  " + mine[field].first + "  rank " + std::to_string(rank) + " on " +
+               values[rank][0] + ": " + valueOf(rank);
+  }
+  if (table.empty())
+    return Status();
+  return Status(Code::Disagree, world.rank() == 0 ? "ranks were started differently:" + table
+                                                  : std::string(peerFailed));
+}
+
+std::vector<int> meshOrder(const std::vector<std::string> &hosts) {
+  std::vector<std::string> seen;
+  std::vector<int> order;
+  for (const std::string &host : hosts)
+    if (std::find(seen.begin(), seen.end(), host) == seen.end())
+      seen.push_back(host);
+  for (const std::string &host : seen)
+    for (size_t rank = 0; rank < hosts.size(); ++rank)
+      if (hosts[rank] == host)
+        order.push_back(int(rank));
+  return order;
+}
+
+} // namespace tenon::runtime

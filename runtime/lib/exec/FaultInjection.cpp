@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tenon/runtime/exec/FaultInjection.h"
+
+#include "tenon/runtime/plan/Access.h"
+
+#include <algorithm>
+#include <charconv>
+#include <csignal>
+#include <cstdlib>
+#include <ctime>
+#include <unistd.h>
+
+namespace tenon::runtime {
+
+const bool kFaultInjection = true;
+
+namespace {
+
+struct Known {
+  const char *point, *kind;
+  bool argument;
+};
+constexpr Known kKnown[] = {
+    {"op", "sleep", true},          {"op", "error", true},        {"op", "exit", true},
+    {"op", "kill", true},           {"op", "segv", true},         {"op", "abort", true},
+    {"op", "stop", true},           {"op", "skip", true},         {"op", "count", true},
+    {"op", "stubborn", true},       {"alloc", "fail", true},      {"memory", "limit", true},
+    {"handshake", "binary", false}, {"handshake", "isa", false},  {"verify", "skip", false},
+    {"capture", "starve0", false},  {"capture", "starve1", false}, {"arena", "poison", false},
+};
+
+bool parseNumber(const std::string &text, int64_t &value) {
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() && value >= 0;
+}
+
+[[noreturn]] void sleepForEver() {
+  for (;;) {
+    timespec nap{3600, 0};
+    nanosleep(&nap, nullptr);
+  }
+}
+
+/// Passes everything on, but fails one allocation.
+class FailingDevice : public Device {
+public:
+  FailingDevice(std::unique_ptr<Device> device, int64_t failing)
+      : device_(std::move(device)), left_(failing) {}
+  std::string name() const override { return device_->name(); }
+  Expected<std::byte *> allocate(int64_t bytes) override {
+    if (left_-- == 0)
+      return Status(Code::Memory, "cannot allocate " + std::to_string(bytes) + " bytes (injected)");
+    return device_->allocate(bytes);
+  }
+  void release(std::byte *memory) override { device_->release(memory); }
+  Status copyIn(std::byte *device, const void *host, int64_t bytes) override {
+    return device_->copyIn(device, host, bytes);
+  }
+  Status copyOut(void *host, const std::byte *device, int64_t bytes) override {
+    return device_->copyOut(host, device, bytes);
+  }
+  Expected<std::unique_ptr<Kernel>> prepare(const plan::Op &op, const Binding &binding) override {
+    return device_->prepare(op, binding);
+  }
+  void setObserver(std::function<Status(int, bool)> observer) override {
+    device_->setObserver(std::move(observer));
+  }
+  void setOpIndex(int op) override { device_->setOpIndex(op); }
+  Status synchronize() override { return device_->synchronize(); }
+  void beginCapture() override { device_->beginCapture(); }
+  Expected<std::unique_ptr<Capture>> endCapture() override { return device_->endCapture(); }
+
+private:
+  std::unique_ptr<Device> device_;
+  int64_t left_;
+};
+
+} // namespace
+
+Expected<FaultInjection> FaultInjection::parse(const std::vector<std::string> &specifications) {
+  FaultInjection result;
+  for (const std::string &text : specifications) {
+    auto wrong = [&](const std::string &what) {
+      return Status(Code::Usage, "--inject=" + text + ": " + what);
+    };
+    size_t first = text.find(':'), second = text.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos)
+      return wrong("expected RANK:POINT:KIND");
+    Fault fault;
+    int64_t rank = -1;
+    std::string who = text.substr(0, first);
+    if (who != "*" && !parseNumber(who, rank))
+      return wrong("expected a rank or '*', found '" + who + "'");
+    fault.rank = int(rank);
+    fault.point = text.substr(first + 1, second - first - 1);
+    fault.kind = text.substr(second + 1);
+    if (size_t equals = fault.point.find('='); equals != std::string::npos) {
+      fault.argument = fault.point.substr(equals + 1);
+      fault.point.resize(equals);
+    }
+    const Known *known = nullptr;
+    for (const Known &candidate : kKnown)
+      if (fault.point == candidate.point && fault.kind == candidate.kind)
+        known = &candidate;
+    if (!known)
+      return wrong("unknown point or kind");
+    if (known->argument == fault.argument.empty())
+      return wrong(known->argument ? "expected POINT=VALUE" : "expected no value");
+    result.faults_.push_back(std::move(fault));
+  }
+  return result;
+}
+
+FaultInjection FaultInjection::of(int rank) const {
+  FaultInjection result;
+  for (const Fault &fault : faults_)
+    if (fault.rank < 0 || fault.rank == rank)
+      result.faults_.push_back(fault);
+  return result;
+}
+
+bool FaultInjection::has(const char *point, const char *kind) const {
+  return std::any_of(faults_.begin(), faults_.end(), [&](const Fault &fault) {
+    return fault.point == point && fault.kind == kind;
+  });
+}
+
+std::optional<int64_t> FaultInjection::number(const char *point, const char *kind) const {
+  for (const Fault &fault : faults_)
+    if (int64_t value = 0;
+        fault.point == point && fault.kind == kind && parseNumber(fault.argument, value))
+      return value;
+  return std::nullopt;
+}
+
+Status FaultInjection::changeOps(std::vector<plan::Op> &ops, std::vector<bool> &skipped) {
+  for (const Fault &fault : faults_) {
+    if (fault.point != "op")
+      continue;
+    int64_t index = -1;
+    if (fault.argument.rfind("collective", 0) == 0) {
+      int64_t left = 0;
+      if (parseNumber(fault.argument.substr(10), left))
+        for (size_t op = 0; op < ops.size() && index < 0; ++op)
+          if (std::holds_alternative<plan::Collective>(ops[op].body) && left-- == 0)
+            index = int64_t(op);
+    } else if (!parseNumber(fault.argument, index)) {
+      index = -1;
+    }
+    if (index < 0 || index >= int64_t(ops.size()))
+      return Status(Code::Usage, "--inject: no op '" + fault.argument + "' among " +
+                                     std::to_string(ops.size()));
+    if (fault.kind == "skip") {
+      skipped[size_t(index)] = true;
+    } else if (fault.kind == "count") {
+      auto *collective = std::get_if<plan::Collective>(&ops[size_t(index)].body);
+      if (!collective || collective->kind != plan::CollectiveKind::AllReduce)
+        return Status(Code::Usage, "--inject: count needs an all_reduce");
+      int64_t fewer = plan::elements(collective->x) - 1;
+      for (plan::Operand *operand : {&collective->x, &collective->out})
+        operand->sizes = {fewer}, operand->strides = {1};
+    } else {
+      atOps_.push_back({int(index), fault.kind});
+    }
+  }
+  return Status();
+}
+
+Status FaultInjection::atOp(int index) const {
+  for (const AtOp &fault : atOps_) {
+    if (fault.op != index)
+      continue;
+    if (fault.kind == "sleep")
+      sleepForEver();
+    if (fault.kind == "stubborn") {
+      std::signal(SIGTERM, SIG_IGN);
+      sleepForEver();
+    }
+    if (fault.kind == "exit")
+      _exit(0);
+    if (fault.kind == "kill")
+      kill(getpid(), SIGKILL);
+    if (fault.kind == "segv")
+      kill(getpid(), SIGSEGV);
+    if (fault.kind == "abort")
+      std::abort();
+    if (fault.kind == "stop")
+      kill(getpid(), SIGSTOP);
+    if (fault.kind == "error")
+      return Status(Code::Device, "injected error");
+  }
+  return Status();
+}
+
+std::unique_ptr<Device> FaultInjection::wrap(std::unique_ptr<Device> device) const {
+  if (std::optional<int64_t> failing = number("alloc", "fail"))
+    return std::make_unique<FailingDevice>(std::move(device), *failing);
+  return device;
+}
+
+} // namespace tenon::runtime

@@ -1,0 +1,615 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "Session.h"
+#include "Report.h"
+
+#include "tenon/runtime/exec/Agreement.h"
+#include "tenon/runtime/exec/InputCheck.h"
+#include "tenon/runtime/exec/MemoryCheck.h"
+#include "tenon/runtime/exec/NpyFile.h"
+#include "tenon/runtime/exec/OutputAssembly.h"
+#include "tenon/runtime/exec/ValueDump.h"
+#include "tenon/runtime/plan/PlanReader.h"
+#include "tenon/runtime/plan/PlanWriter.h"
+#include "tenon/runtime/plan/Resolve.h"
+#include "tenon/runtime/plan/Verify.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <sched.h>
+#include <thread>
+#include <unistd.h>
+
+namespace tenon::tprun {
+
+using nlohmann::json;
+using runtime::HostArray;
+
+std::string rightCommand(const Options &options, int64_t ranks) {
+  std::string command = "mpirun --oversubscribe --bind-to none ";
+  if (geteuid() == 0)
+    command += "--allow-run-as-root ";
+  return command + "-n " + std::to_string(ranks) + " tp-run " + options.plan + " ...";
+}
+
+namespace {
+
+struct PlanFile {
+  plan::Plan plan;
+  std::string digest;
+};
+
+Expected<PlanFile> readPlan(const std::string &path, const std::string &host) {
+  Expected<std::vector<std::byte>> bytes = plan::readBytes(path);
+  if (!bytes)
+    return Status(Code::Plan, bytes.status().message() + " (on " + host + ")");
+  Expected<plan::Plan> plan = plan::read(*bytes);
+  if (!plan)
+    return Status(Code::Plan, path + ": " + plan.status().message() + " (on " + host + ")");
+  return PlanFile{std::move(*plan), plan::digest(*bytes)};
+}
+
+/// Digest of the program itself, so that ranks of two builds notice.
+std::string binaryDigest() {
+  Expected<std::vector<std::byte>> bytes = plan::readBytes("/proc/self/exe");
+  return bytes ? plan::digest(*bytes).substr(0, 16) : std::string("unknown");
+}
+
+int usableCores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0)
+    return int(std::max(1u, std::thread::hardware_concurrency()));
+  return std::max(1, CPU_COUNT(&set));
+}
+
+/// Checks the names that options give against the entry, and that files can be written after the work.
+Status checkNames(const plan::Entry &entry, const Options &options) {
+  auto check = [&](const char *flag, const std::vector<plan::IO> &known,
+                   const std::vector<NamedFile> &files) -> Status {
+    for (const auto &[name, path] : files) {
+      std::string names;
+      bool found = false;
+      for (const plan::IO &io : known) {
+        names += (names.empty() ? "" : ", ") + io.name;
+        found = found || io.name == name;
+      }
+      if (!found)
+        return Status(Code::Usage, std::string(flag) + ": '" + entry.name + "' has no '" + name +
+                                       "'; it has " + names);
+    }
+    return Status();
+  };
+  if (Status status = check("--input", entry.inputs, options.inputs); !status)
+    return status;
+  if (Status status = check("--output", entry.outputs, options.outputs); !status)
+    return status;
+  return check("--expected-output", entry.outputs, options.expectedOutputs);
+}
+
+Status checkPlaces(const Options &options) {
+  std::vector<std::string> paths = {options.json, options.trace};
+  for (const auto &[name, path] : options.outputs)
+    paths.push_back(path);
+  for (const std::string &path : paths)
+    if (!path.empty())
+      if (Status status = runtime::checkWritable(path); !status)
+        return status;
+  return Status();
+}
+
+/// Reads, draws and checks the inputs, in the entry's order.
+Expected<std::vector<HostArray>> makeInputs(const plan::Entry &entry, const Options &options) {
+  std::vector<HostArray> values;
+  for (const plan::IO &io : entry.inputs) {
+    auto given = std::find_if(options.inputs.begin(), options.inputs.end(),
+                              [&](const NamedFile &file) { return file.first == io.name; });
+    if (given == options.inputs.end()) {
+      if (!options.randomInputs)
+        return Status(Code::Usage, "input '" + io.name + "' (" +
+                                       runtime::typeAndShape(io.type, io.shape) +
+                                       ") is missing: give --input=" + io.name +
+                                       "=@FILE, or --random-inputs=SEED");
+      values.push_back(runtime::randomInput(io, *options.randomInputs));
+      continue;
+    }
+    Expected<HostArray> value = runtime::readNpy(given->second);
+    if (!value)
+      return value.status();
+    Expected<HostArray> checked = runtime::checkInput(io, std::move(*value));
+    if (!checked)
+      return checked.status();
+    values.push_back(std::move(*checked));
+  }
+  return values;
+}
+
+/// Name, type, shape and the first 16 elements, on stdout.
+void printOutput(const std::string &name, const HostArray &value) {
+  std::string text = name + " " + runtime::typeAndShape(value.type, value.shape) + ":";
+  const int64_t width = plan::byteWidth(value.type), count = value.elements();
+  for (int64_t i = 0; i < std::min<int64_t>(16, count); ++i) {
+    char number[40];
+    std::snprintf(number, sizeof(number), " %.6g",
+                  runtime::elementAsDouble(value.type, value.bytes.data() + i * width));
+    text += number;
+  }
+  std::puts((text + (count > 16 ? " ..." : "")).c_str());
+}
+
+/// One run of one rank, phase by phase.
+class Session {
+public:
+  explicit Session(const RankContext &context)
+      : options_(context.options), world_(context.world), state_(context.state),
+        host_(context.host), local_(context.local) {}
+
+  Status run(bool &agreed);
+
+private:
+  Status agree(const Status &mine) { return runtime::agree(mesh_ ? *mesh_ : world_, mine); }
+  Status load();
+  Status meet();
+  Status prepare();
+  Status takeSteps();
+  Status finish();
+  Status gatherFacts();
+  Status compare();
+  bool first() const { return mesh_->rank() == 0; }
+  bool loud() const { return first() && !options_.quiet; }
+
+  const Options &options_;
+  runtime::Communicator &world_;
+  runtime::RunState &state_;
+  std::string host_;
+  bool local_;
+
+  PlanFile file_;
+  size_t entryIndex_ = 0;
+  runtime::FaultInjection faults_;
+  runtime::CpuOptions cpu_;
+  std::unique_ptr<runtime::Communicator> mesh_;
+  std::vector<int64_t> coordinates_;
+  int ranksHere_ = 1;
+  std::unique_ptr<runtime::Device> device_;
+  std::optional<runtime::Groups> groups_;
+  runtime::LoadedWeights weights_;
+  runtime::DeviceMemory arena_;
+  std::unique_ptr<runtime::Executor> executor_;
+  std::unique_ptr<runtime::ValueDump> dump_;
+  std::vector<HostArray> inputs_, outputs_;
+  std::vector<runtime::StepSample> samples_;
+  std::vector<std::vector<double>> opSeconds_, opWait_, opCommunication_;
+  RankFacts mine_;
+  RunFacts facts_;
+};
+
+double now() { return double(runtime::monotonicNanoseconds()) * 1e-9; }
+
+// The plan as this rank sees it: read, right size, names, places, verified.
+Status Session::load() {
+  Expected<runtime::FaultInjection> faults = runtime::FaultInjection::parse(options_.inject);
+  if (!faults)
+    return faults.status();
+  faults_ = faults->of(world_.rank());
+  if (options_.device != "cpu")
+    return Status(Code::Plan, "--device=" + options_.device +
+                                  ": this build has no such device; it has cpu");
+  Expected<PlanFile> file = readPlan(options_.plan, host_);
+  if (!file)
+    return file.status();
+  file_ = std::move(*file);
+  const plan::Plan &plan = file_.plan;
+  if (plan::worldSize(plan) != world_.size())
+    return Status(Code::Usage, "the plan is for " + std::to_string(plan::worldSize(plan)) +
+                                   " ranks, found " + std::to_string(world_.size()) +
+                                   "; run: " + rightCommand(options_, plan::worldSize(plan)));
+  std::string names;
+  bool found = false;
+  for (size_t i = 0; i < plan.entries.size() && !found; ++i) {
+    names += (i ? ", " : "") + plan.entries[i].name;
+    if (options_.entry.empty() || plan.entries[i].name == options_.entry) {
+      entryIndex_ = i;
+      found = true;
+    }
+  }
+  if (!found)
+    return Status(Code::Usage, "--entry: the plan has no '" + options_.entry + "'; it has " + names);
+  if (Status status = checkNames(plan.entries[entryIndex_], options_); !status)
+    return status;
+  return world_.rank() == 0 ? checkPlaces(options_) : Status();
+}
+
+// Who is where: mesh ranks by node, then everything that must be equal.
+Status Session::meet() {
+  Expected<std::vector<std::string>> hosts = world_.gatherStrings(host_);
+  if (!hosts)
+    return hosts.status();
+  std::vector<int> order = runtime::meshOrder(*hosts);
+  int place = int(std::find(order.begin(), order.end(), world_.rank()) - order.begin());
+  Expected<std::unique_ptr<runtime::Communicator>> mesh = world_.split(0, place);
+  if (!mesh)
+    return mesh.status();
+  mesh_ = std::move(*mesh);
+  state_.rank = mesh_->rank();
+  coordinates_ = plan::coordinates(file_.plan.mesh, mesh_->rank());
+  ranksHere_ = int(std::count(hosts->begin(), hosts->end(), host_));
+
+  const int cores = usableCores();
+  cpu_.threads = options_.threads ? options_.threads : std::max(1, cores / ranksHere_);
+  cpu_.isa = options_.isa;
+  cpu_.packBudget = file_.plan.packBudget;
+  if (faults_.has("capture", "starve0"))
+    cpu_.policy = runtime::StreamPolicy::Starve0;
+  if (faults_.has("capture", "starve1"))
+    cpu_.policy = runtime::StreamPolicy::Starve1;
+  if (loud() && !local_ && !options_.threads &&
+      cores * ranksHere_ <= int(std::thread::hardware_concurrency()) && cores == 1 &&
+      ranksHere_ < int(std::thread::hardware_concurrency()))
+    std::fprintf(stderr, "tp-run: each rank is bound to one core; mpirun --bind-to none lifts that\n");
+  runtime::HandshakeFields fields = {
+      {"version", TENON_VERSION},
+      {"binary", faults_.has("handshake", "binary") ? "another" : binaryDigest()},
+      {"plan", file_.digest},
+      {"entry", file_.plan.entries[entryIndex_].name},
+      {"isa", faults_.has("handshake", "isa") ? "another" : runtime::cpuIsa(cpu_)},
+      {"threads", std::to_string(cpu_.threads)},
+      {"steps", std::to_string(options_.warmup) + "+" + std::to_string(options_.iterations)},
+      {"check-collectives", options_.checkCollectives ? "on" : "off"},
+      {"capture", options_.capture ? "on" : "off"}};
+  if (Status status = runtime::shakeHands(*mesh_, fields, host_); !status)
+    return status;
+  // Only now: a wrong plan on one rank is a disagreement first.
+  if (faults_.has("verify", "skip"))
+    return Status();
+  return plan::verify(file_.plan, mesh_->rank());
+}
+
+// Weights, arena and kernels.
+Status Session::prepare() {
+  const plan::Plan &plan = file_.plan;
+  Expected<runtime::Checkpoint> checkpoint = runtime::Checkpoint::open(options_.parameters);
+  if (Status status = agree(checkpoint ? Status() : checkpoint.status()); !status)
+    return status;
+  Expected<std::unique_ptr<runtime::Device>> device = runtime::makeCpuDevice(cpu_);
+  if (Status status = agree(device ? Status() : device.status()); !status)
+    return status;
+  device_ = faults_.wrap(std::move(*device));
+  Expected<runtime::Groups> groups = runtime::Groups::create(plan, coordinates_, *mesh_);
+  if (Status status = agree(groups ? Status() : groups.status()); !status)
+    return status;
+  groups_ = std::move(*groups);
+  groups_->checkTags(local_ || options_.checkCollectives);
+
+  state_.enterPhase("weights");
+  double begin = now();
+  const bool progress = loud() && isatty(STDERR_FILENO);
+  runtime::LoadOptions load;
+  load.randomSeed = options_.randomWeights;
+  load.progress = [&](int64_t done, int64_t all) {
+    state_.touch();
+    if (progress)
+      std::fprintf(stderr, "\rloading weights: %s of %s%s", runtime::readableBytes(done).c_str(),
+                   runtime::readableBytes(all).c_str(), done == all ? "\n" : "");
+  };
+  Expected<runtime::LoadedWeights> weights =
+      runtime::loadWeights(plan, coordinates_, *checkpoint, *device_, load);
+  if (Status status = agree(weights ? Status() : weights.status()); !status)
+    return status;
+  weights_ = std::move(*weights);
+  mine_.loadSeconds = now() - begin;
+
+  state_.enterPhase("prepare");
+  begin = now();
+  Expected<runtime::DeviceMemory> arena =
+      runtime::DeviceMemory::allocate(*device_, runtime::arenaBytes(plan));
+  if (arena)
+    arena_ = std::move(*arena);
+  Status status = arena ? Status()
+                        : Status(arena.status().code(), "arena: " + arena.status().message() + "; " +
+                                                            runtime::largestBuffers(plan));
+  if (status = agree(status); !status)
+    return status;
+  runtime::ExecutorOptions options;
+  options.capture = options_.capture;
+  options.poison = faults_.has("arena", "poison");
+  options.checkFinite = options_.checkFinite;
+  options.state = &state_;
+  options.faults = faults_;
+  Expected<std::unique_ptr<runtime::Executor>> executor = runtime::Executor::create(
+      {plan, mesh_->rank(), coordinates_, *device_, *mesh_, *groups_, weights_, arena_},
+      entryIndex_, std::move(options));
+  if (status = agree(executor ? Status() : executor.status()); !status)
+    return status;
+  executor_ = std::move(*executor);
+  mine_.prepareSeconds = now() - begin;
+  return Status();
+}
+
+Status Session::takeSteps() {
+  std::vector<const HostArray *> inputs;
+  for (const HostArray &value : inputs_)
+    inputs.push_back(&value);
+  // Medians per op need no more than this many steps; memory stays bounded over long runs.
+  constexpr size_t kept = 256;
+  const size_t ops = executor_->entry().ops.size();
+  opSeconds_.resize(ops);
+  opWait_.resize(ops);
+  opCommunication_.resize(ops);
+  if (dump_)
+    executor_->setAfterOp([this](int op) { return dump_->write(*executor_, op); });
+  for (int64_t step = 0; step < options_.warmup + options_.iterations; ++step) {
+    if (Status status = executor_->step(inputs); !status)
+      return status;
+    if (dump_ && step == 0)
+      executor_->setAfterOp(nullptr);
+    if (step < options_.warmup)
+      continue;
+    runtime::StepSample sample;
+    sample.total = executor_->stepEnd() - executor_->stepBegin();
+    const std::vector<runtime::OpTime> &times = executor_->opTimes();
+    for (size_t op = 0; op < ops; ++op) {
+      const runtime::CollectiveTime &collective = times[op].collective;
+      sample.wait += collective.ready - collective.entered;
+      sample.communication += collective.left - collective.ready;
+      if (opSeconds_[op].size() == kept)
+        continue;
+      opSeconds_[op].push_back(times[op].end - times[op].begin);
+      opWait_[op].push_back(collective.ready - collective.entered);
+      opCommunication_[op].push_back(collective.left - collective.ready);
+    }
+    samples_.push_back(sample);
+  }
+  return Status();
+}
+
+// Rank 0 learns what the others measured.
+Status Session::gatherFacts() {
+  mine_.host = host_;
+  mine_.weightBytes = weights_.heldBytes;
+  mine_.arenaBytes = arena_.bytes();
+  mine_.workspaceBytes = executor_ ? executor_->workspaceBytes() : 0;
+  mine_.paddingBytes = weights_.paddingBytes;
+  mine_.copiedBytes = weights_.copiedBytes;
+  if (executor_ && !options_.trace.empty())
+    mine_.lastStep = executor_->opTimes();
+  json text = {{"host", mine_.host},
+               {"numbers",
+                {mine_.weightBytes, mine_.arenaBytes, mine_.workspaceBytes, mine_.paddingBytes,
+                 mine_.copiedBytes}},
+               {"seconds", {mine_.loadSeconds, mine_.prepareSeconds}},
+               {"ops", json::array()}};
+  for (const runtime::OpTime &time : mine_.lastStep)
+    text["ops"].push_back({time.begin, time.end, time.collective.entered, time.collective.ready,
+                           time.collective.left});
+  Expected<std::vector<std::string>> all =
+      mesh_->gatherStrings(text.dump(-1, ' ', false, json::error_handler_t::replace));
+  if (!all)
+    return all.status();
+  std::string raw(samples_.size() * sizeof(runtime::StepSample), '\0');
+  if (!samples_.empty())
+    std::memcpy(raw.data(), samples_.data(), raw.size());
+  Expected<std::vector<std::string>> steps = mesh_->gatherStrings(raw);
+  if (!steps)
+    return steps.status();
+  if (!first())
+    return Status();
+  std::vector<std::vector<runtime::StepSample>> samples;
+  for (const std::string &bytes : *steps) {
+    samples.emplace_back(bytes.size() / sizeof(runtime::StepSample));
+    if (!bytes.empty())
+      std::memcpy(samples.back().data(), bytes.data(), bytes.size());
+  }
+  for (const std::string &line : *all) {
+    json parsed = json::parse(line);
+    RankFacts rank;
+    rank.host = parsed["host"];
+    rank.weightBytes = parsed["numbers"][0];
+    rank.arenaBytes = parsed["numbers"][1];
+    rank.workspaceBytes = parsed["numbers"][2];
+    rank.paddingBytes = parsed["numbers"][3];
+    rank.copiedBytes = parsed["numbers"][4];
+    rank.loadSeconds = parsed["seconds"][0];
+    rank.prepareSeconds = parsed["seconds"][1];
+    for (const json &time : parsed["ops"])
+      rank.lastStep.push_back({time[0], time[1], {time[2], time[3], time[4]}});
+    facts_.ranks.push_back(std::move(rank));
+  }
+  facts_.plan = &file_.plan;
+  facts_.planPath = options_.plan;
+  facts_.digest = file_.digest;
+  facts_.device = device_ ? device_->name() : "cpu";
+  facts_.transport = local_ ? "threads" : "mpi";
+  facts_.threads = cpu_.threads;
+  facts_.timed = executor_ != nullptr;
+  facts_.warmup = options_.warmup;
+  facts_.randomWeights = weights_.randomWeights;
+  facts_.steps = runtime::summarize(samples);
+  for (size_t op = 0; op < opSeconds_.size(); ++op) {
+    facts_.opSeconds.push_back(runtime::medianOf(opSeconds_[op]));
+    facts_.opWaitSeconds.push_back(runtime::medianOf(opWait_[op]));
+    facts_.opCommunicationSeconds.push_back(runtime::medianOf(opCommunication_[op]));
+  }
+  return Status();
+}
+
+/// "[0, 3, 1]".
+std::string indexText(const std::vector<int64_t> &index) {
+  std::string text = "[";
+  for (size_t i = 0; i < index.size(); ++i)
+    text += (i ? ", " : "") + std::to_string(index[i]);
+  return text + "]";
+}
+
+Status Session::compare() {
+  Status result;
+  for (const auto &[name, path] : options_.expectedOutputs) {
+    const std::vector<plan::IO> &known = executor_->entry().outputs;
+    size_t output = size_t(std::find_if(known.begin(), known.end(),
+                                        [&](const plan::IO &io) { return io.name == name; }) -
+                           known.begin());
+    Expected<HostArray> expected = runtime::readNpy(path);
+    if (!expected)
+      return expected.status();
+    if (expected->shape != outputs_[output].shape)
+      return Status(Code::Usage, "--expected-output: '" + name + "' is " +
+                                     runtime::typeAndShape(outputs_[output].type,
+                                                           outputs_[output].shape) +
+                                     ", " + path + " holds " +
+                                     runtime::typeAndShape(expected->type, expected->shape));
+    runtime::Comparison comparison =
+        runtime::compareValues(outputs_[output], *expected, options_.rtol, options_.atol);
+    facts_.checks.push_back({name, comparison.equal, comparison.maxError});
+    if (comparison.equal || !result)
+      continue;
+    char text[256];
+    std::snprintf(text, sizeof(text), " differs: max error %.6g; worst at %s: expected %.9g, found %.9g",
+                  comparison.maxError, indexText(comparison.index).c_str(), comparison.expected,
+                  comparison.found);
+    result = Status(Code::Differs, "output '" + name + "'" + text);
+  }
+  return result;
+}
+
+// Outputs whole again, written, compared; the reports.
+Status Session::finish() {
+  double begin = now();
+  Status status;
+  for (size_t i = 0; i < executor_->entry().outputs.size(); ++i) {
+    const plan::IO &io = executor_->entry().outputs[i];
+    Expected<HostArray> block = executor_->outputBlock(i);
+    if (status = agree(block ? Status() : block.status()); !status)
+      return status;
+    Expected<HostArray> whole = runtime::assembleOutput(file_.plan, io, *block, *mesh_);
+    if (!whole)
+      return whole.status();
+    outputs_.push_back(std::move(*whole));
+    facts_.assemblyBytes += runtime::assemblyBytes(file_.plan, io);
+  }
+  facts_.assemblySeconds = now() - begin;
+  if (dump_)
+    if (status = agree(dump_->finish(file_.plan, executor_->entry(), file_.digest, outputs_, *mesh_));
+        !status)
+      return status;
+  if (status = gatherFacts(); !status)
+    return status;
+  facts_.entry = &executor_->entry();
+  if (first()) {
+    for (size_t i = 0; i < outputs_.size() && status; ++i) {
+      const std::string &name = executor_->entry().outputs[i].name;
+      auto wanted = std::find_if(options_.outputs.begin(), options_.outputs.end(),
+                                 [&](const NamedFile &file) { return file.first == name; });
+      if (wanted != options_.outputs.end())
+        status = runtime::writeNpy(wanted->second, outputs_[i]);
+      else if (options_.outputs.empty() && !options_.quiet)
+        printOutput(name, outputs_[i]);
+    }
+    if (std::fflush(stdout) != 0)
+      std::clearerr(stdout); // The reader has closed; that is its right.
+    if (status)
+      status = compare();
+  }
+  return status;
+}
+
+Status Session::run(bool &agreed) {
+  agreed = true;
+  state_.rank = world_.rank();
+  state_.enterPhase("plan");
+  if (Status status = agree(load()); !status)
+    return status;
+  state_.enterPhase("handshake");
+  if (Status status = agree(meet()); !status)
+    return status;
+  state_.enterPhase("memory");
+  const plan::Plan &plan = file_.plan;
+  std::optional<int64_t> limit = faults_.number("memory", "limit");
+  if (Status status = agree(runtime::checkMemory(
+          plan, ranksHere_, limit ? *limit : runtime::availableMemory()));
+      !status)
+    return status;
+  plan::Entry resolved = plan::resolve(plan, plan.entries[entryIndex_], coordinates_);
+  if (options_.dryRun) {
+    facts_.entry = &resolved;
+    if (Status status = agree(gatherFacts()); !status)
+      return status;
+  } else {
+    Expected<std::vector<HostArray>> inputs = makeInputs(resolved, options_);
+    if (Status status = agree(inputs ? Status() : inputs.status()); !status)
+      return status;
+    inputs_ = std::move(*inputs);
+    if (!options_.dumpValues.empty()) {
+      Expected<std::unique_ptr<runtime::ValueDump>> dump =
+          runtime::ValueDump::create(options_.dumpValues, mesh_->rank());
+      if (Status status = agree(dump ? Status() : dump.status()); !status)
+        return status;
+      dump_ = std::move(*dump);
+    }
+    if (Status status = prepare(); !status)
+      return status;
+    // From here to the end of the last step a failing rank leaves alone.
+    agreed = false;
+    if (Status status = mesh_->barrier(); !status)
+      return status;
+    if (Status status = takeSteps(); !status)
+      return status;
+    if (Status status = mesh_->barrier(); !status)
+      return status;
+    agreed = true;
+    state_.enterPhase("outputs");
+    // A difference is reported like everything else before it ends the run.
+    Status finished = agree(finish());
+    if (!finished && finished.code() != Code::Differs)
+      return finished;
+    Status written;
+    if (first()) {
+      if (!options_.quiet)
+        std::fputs(shortReport(facts_).c_str(), stderr);
+      if (options_.report)
+        std::fputs(longReport(facts_).c_str(), stderr);
+      auto write = [&](const std::string &path, const std::string &text) {
+        if (!path.empty() && written)
+          written = runtime::writeFileAtomically(path, text.data(), text.size(), nullptr, 0);
+      };
+      write(options_.json, options_.json.empty() ? "" : jsonReport(facts_));
+      write(options_.trace, options_.trace.empty() ? "" : chromeTrace(facts_));
+    }
+    if (Status status = agree(written); !status)
+      return status;
+    return finished;
+  }
+  if (loud())
+    std::fputs(shortReport(facts_).c_str(), stderr);
+  if (first() && !options_.json.empty()) {
+    std::string text = jsonReport(facts_);
+    return runtime::writeFileAtomically(options_.json, text.data(), text.size(), nullptr, 0);
+  }
+  return Status();
+}
+
+} // namespace
+
+Status runRank(const RankContext &context, bool &agreed) {
+  Session session(context);
+  Status status = session.run(agreed);
+  // What is printed from here on is the message, not where this rank was.
+  context.state.quiet = true;
+  return status;
+}
+
+Status verifyPlan(const Options &options) {
+  Expected<PlanFile> file = readPlan(options.plan, "this host");
+  if (!file)
+    return file.status();
+  return plan::verifyAll(file->plan);
+}
+
+Expected<int64_t> ranksOfPlan(const std::string &path) {
+  Expected<plan::Plan> plan = plan::readFile(path);
+  if (!plan)
+    return Status(Code::Plan, path + ": " + plan.status().message());
+  return plan::worldSize(*plan);
+}
+
+} // namespace tenon::tprun
