@@ -323,17 +323,23 @@ LogicalResult AttentionOp::verify() {
 }
 
 LogicalResult RopeOp::verify() {
-  ArrayRef<int64_t> x = shapeOf(getInput()), p = shapeOf(getPositions()), c = shapeOf(getCos());
+  ArrayRef<int64_t> x = shapeOf(getInput()), c = shapeOf(getCos());
   // RopeOp C1
   if (x.size() < 3 || getInput().getType() != getResult().getType())
     return emitOpError() << "expected an input of rank 3 or more and a result of its type, found " << text(x);
   // RopeOp C2
-  if (p.size() != 2 || (p[0] != x[0] && p[0] != 1) || p[1] != x[1])
-    return emitOpError() << "expected positions [b|1,s], found " << text(p);
+  if (getPositions()) {
+    ArrayRef<int64_t> p = shapeOf(getPositions());
+    if (p.size() != 2 || (p[0] != x[0] && p[0] != 1) || p[1] != x[1])
+      return emitOpError() << "expected positions [b|1,s], found " << text(p);
+  }
   // RopeOp C3
   if (c.size() != 2 || c != shapeOf(getSin()) || 2 * c[1] > x.back())
     return emitOpError() << "expected tables [capacity, rot/2] with rot at most " << x.back() << ", found " << text(c) << " and "
                          << text(shapeOf(getSin()));
+  // RopeOp C4
+  if (!getPositions() && !getPosition() && c[0] < x[1])
+    return emitOpError() << "tables of " << c[0] << " rows are shorter than the sequence of " << x[1];
   return success();
 }
 

@@ -250,11 +250,23 @@ Rule RopeOp::getShardingRule() {
   int capacity = b.factor("capacity", shapeOf(getCos())[0], FactorKind::Whole),
       half = b.factor("half", shapeOf(getCos())[1], FactorKind::Whole);
   b.operand(getInput(), dims);
-  b.operand(getPositions(), {dims[0], dims[1]});
+  if (getPositions())
+    b.operand(getPositions(), {dims[0], dims[1]});
+  else
+    b.rule.factors[dims[1]].positional = true;
   b.operand(getCos(), {capacity, half});
   b.operand(getSin(), {capacity, half});
   b.result(getResult(), dims);
   return b.linear(Linearity::Product, {0}).rule;
+}
+
+Operation *RopeOp::localize(OpBuilder &builder, ValueRange operands, TypeRange types, const sharding::Strategy &strategy,
+                            const sharding::Mesh &mesh) {
+  Operation *local = detail::cloneLocal(*this, builder, operands, types);
+  const sharding::AxisList &axes = strategy.factorAxes[1];
+  if (!getPositions() && !axes.empty())
+    cast<RopeOp>(local).setPositionAttr(rankValue(getContext(), false, shapeOf(getInput())[1], axes, mesh));
+  return local;
 }
 
 Rule EmbeddingOp::getShardingRule() {

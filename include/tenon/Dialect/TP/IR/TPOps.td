@@ -210,17 +210,22 @@ def TP_AttentionOp : TP_GraphOp<"attention", [AttrSizedOperandSegments], ["getFl
                           attr-dict `:` functional-type(operands, results) }];
 }
 
-def TP_RopeOp : TP_GraphOp<"rope"> {
+def TP_RopeOp : TP_GraphOp<"rope", [], ["localize"]> {
   let summary = "Rotary position embedding";
   let description = [{
-    x [b,s,..,d] is rotated by the angles at `positions` [b|1,s] (integers): tables cos, sin [capacity, rot/2] f32. Half-split pairs are
-    (i, i + rot/2), interleaved pairs (2i, 2i+1); elements from rot on are copied.
+    x [b,s,..,d] is rotated by the angles at `positions` [b|1,s] (integers); without them sequence index i is position i.
+    Tables cos, sin [capacity, rot/2] f32. Half-split pairs are (i, i + rot/2), interleaved pairs (2i, 2i+1); elements from rot
+    on are copied. `position` (from `local` on) is the position of index 0 when s is sharded and there are no positions.
     Constraints: (C1) x has rank >= 3 and the result its type. (C2) positions are [b|1,s]. (C3) the tables have one shape and
-    2 * their last size is at most d.
+    2 * their last size is at most d. (C4) without positions and `position`, capacity is at least s.
+    Example: `%y = tp.rope %x cos %c sin %s interleaved = false : (tensor<2x8x4x1x16xf32>, tensor<8x8xf32>,
+    tensor<8x8xf32>) -> tensor<2x8x4x1x16xf32>`
   }];
-  let arguments = (ins TP_FloatTensor:$input, TP_IndexTensor:$positions, TP_FloatTensor:$cos, TP_FloatTensor:$sin, BoolAttr:$interleaved);
+  let arguments = (ins TP_FloatTensor:$input, Optional<TP_IndexTensor>:$positions, TP_FloatTensor:$cos, TP_FloatTensor:$sin,
+                       BoolAttr:$interleaved, OptionalAttr<TP_RankValueAttr>:$position);
   let results = (outs TP_FloatTensor:$result);
-  let assemblyFormat = "$input `,` $positions `,` $cos `,` $sin `interleaved` `=` $interleaved attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{ $input (`at` $positions^)? `cos` $cos `sin` $sin `interleaved` `=` $interleaved attr-dict
+                          `:` functional-type(operands, results) }];
 }
 
 def TP_EmbeddingOp : TP_GraphOp<"embedding", [], ["localize"]> {
