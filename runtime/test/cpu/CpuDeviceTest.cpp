@@ -184,7 +184,7 @@ public:
   void checkTags(bool) override {}
   void setName(std::string) override {}
   void setSequence(uint64_t) override {}
-  void cancel(Code) override {}
+  bool cancel(Code) override { return true; }
 
 private:
   static float *floats(const void *p) { return static_cast<float *>(const_cast<void *>(p)); }
