@@ -9,7 +9,7 @@ root=$PWD
 
 debian_packages=(
   # tools
-  build-essential binutils cmake ninja-build ccache pkg-config git python3 python3-venv
+  build-essential binutils cmake ninja-build ccache pkg-config git python3 python3-psutil python3-venv
   # compiler: MLIR 22, lit and FileCheck; clang for fuzzing and for the linters
   libmlir-22-dev mlir-22-tools llvm-22-dev llvm-22-tools
   clang-22 lld-22 libclang-rt-22-dev clang-format-22 clang-tidy-22
