@@ -100,7 +100,7 @@ def compile_and_run(ranks, folder, inputs, iterations):
     plan, report, output = OUT / f"tp{ranks}.plan", OUT / f"tp{ranks}.json", OUT / f"tp{ranks}.npy"
     compiling = ["build/bin/tp-opt", OUT / "model.mlir", f"--tp-compile=mesh=tp:{ranks}", "--tp-report",
                  "--emit=plan", "-o", plan]
-    _, table, compile_seconds = run(compiling)
+    _, table, compile_seconds = run(compiling)  # The table goes to stderr, like all that is not output.
     running = ["bash", "tools/mpirun.sh", "-n", ranks, "build/bin/tp-run", plan, f"--parameters={folder},{OUT}/",
                *(f"--input={name}=@{path}" for name, path in inputs.items()),
                f"--output=last_hidden_state=@{output}", f"--json={report}",
@@ -131,7 +131,7 @@ def print_bytes(one, many, ranks):
 def print_collectives(report):
     print(f"\n{'collective':16}{'axes':8}{'bytes':>10}{'predicted us':>14}{'measured us':>13}  where")
     for entry in report["collectives"]:
-        print(f"{entry['kind']:16}{entry['axes']:8}{entry['bytes']:>10.0f}{entry['predicted_us']:>14.1f}"
+        print(f"{entry['kind']:16}{','.join(entry['axes']):8}{entry['bytes']:>10.0f}{entry['predicted_us']:>14.1f}"
               f"{entry['measured_us']:>13.1f}  {entry['location']}")
 
 
