@@ -310,12 +310,17 @@ FailureOr<sharding::AxisList> tp::toAxes(ArrayAttr names, const sharding::Mesh &
   sharding::AxisList axes;
   for (Attribute attr : names) {
     StringRef name = cast<StringAttr>(attr).getValue();
-    // A user's axis that was split stands for its parts.
-    size_t before = axes.size();
-    for (auto [index, axis] : llvm::enumerate(mesh.axes))
-      if (axis.name == name || axis.parent == name)
+    // A user's axis that was split stands for its parts; an axis of one rank cuts nothing, so that a pin holds
+    // on every mesh.
+    bool found = false;
+    for (auto [index, axis] : llvm::enumerate(mesh.axes)) {
+      if (axis.name != name && axis.parent != name)
+        continue;
+      found = true;
+      if (axis.size > 1)
         axes.push_back(static_cast<int>(index));
-    if (axes.size() == before) {
+    }
+    if (!found) {
       InFlightDiagnostic diagnostic = error() << "the mesh has no axis \"" << name << "\"; it has ";
       llvm::interleaveComma(mesh.axes, diagnostic,
                             [&](const sharding::MeshAxis &axis) { diagnostic << '"' << axis.name << '"'; });
