@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// tp-raise: from the imported form to the phase `graph`.
+// tp-raise: from the imported form to the phase `graph`. The steps stand in files of their own
+// (RaiseGraph.h).
 
+#include "RaiseGraph.h"
 #include "tenon/Transforms/Passes.h"
 
 namespace tenon {
@@ -10,24 +12,32 @@ namespace tenon {
 
 using namespace mlir;
 using namespace tenon;
-using namespace tenon::tp;
+using namespace tenon::raise;
 
 namespace {
 
 struct Raise : tenon::impl::RaisePassBase<Raise> {
   void runOnOperation() override {
-    // A weight that nothing views differently is a view of its whole stored tensor.
-    for (auto global : getOperation().getOps<ml_program::GlobalOp>()) {
-      auto key = global->getAttrOfType<StringAttr>(kKeyAttr);
-      if (!key || global->hasAttr(kViewAttr))
+    FailureOr<WeightViews> weights = WeightViews::create(getOperation());
+    if (failed(weights))
+      return signalPassFailure();
+    for (auto function : getOperation().getOps<func::FuncOp>()) {
+      // The verifier of the phase says what is wrong with any other function.
+      if (function.isExternal() || !function.getBody().hasOneBlock())
         continue;
-      ArrayRef<int64_t> shape = cast<RankedTensorType>(global.getType()).getShape();
-      SmallVector<int64_t> strides(shape.size(), 1);
-      for (size_t i = shape.size(); i-- > 1;)
-        strides[i - 1] = strides[i] * shape[i];
-      global->setAttr(kViewAttr, ViewAttr::get(&getContext(), key.getValue(), shape, 0, shape, strides));
-      global->removeAttr(kKeyAttr);
+      dropNoOps(function);
+      raiseNorms(function);
+      raiseActivations(function);
+      raiseRope(function, *weights);
+      dropNoOps(function);
+      raiseAttention(function, *weights);
+      dropNoOps(function);
+      raiseHeads(function, *weights);
+      raiseTakes(function);
+      dropNoOps(function);
     }
+    if (failed(weights->finish()))
+      signalPassFailure();
   }
 };
 

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// The weights of a module as views of stored tensors. Raising asks for other views of a weight; at
+// the end each set of elements is held by one global, whatever the number of its uses.
+#pragma once
+
+#include "tenon/Dialect/TP/IR/TPDialect.h"
+
+#include <map>
+
+namespace tenon::raise {
+
+/// On an imported global: both halves of its last dimension hold the same numbers.
+inline constexpr llvm::StringLiteral kEqualHalvesAttr = "tp.equal_halves";
+
+class WeightViews {
+public:
+  /// Gives every imported global the view of its whole tensor. Fails, with an error, on a global
+  /// without a key.
+  static mlir::FailureOr<WeightViews> create(mlir::ModuleOp module);
+
+  /// The global that a value loads; null when it is not a load.
+  mlir::ml_program::GlobalOp globalOf(mlir::Value value);
+  tp::ViewAttr viewOf(mlir::Value load);
+
+  /// Loads another view of the tensor that `load` reads, next to it. Strides of dimensions of size
+  /// 1 are free.
+  mlir::Value load(mlir::Value load, int64_t offset, llvm::ArrayRef<int64_t> sizes,
+                   llvm::ArrayRef<int64_t> strides);
+
+  /// Drops globals without a load, makes views of the same elements one global (in the finer common
+  /// grouping; a use that groups them otherwise gets a reshape) and names them. Fails, with an
+  /// error, when two views share some elements, but not all.
+  mlir::LogicalResult finish();
+
+private:
+  explicit WeightViews(mlir::ModuleOp module) : module(module) {}
+  struct Loads {
+    mlir::ml_program::GlobalOp global;
+    std::vector<mlir::ml_program::GlobalLoadConstOp> loads;
+    tp::ViewAttr view;
+  };
+  mlir::LogicalResult resolveKey(std::vector<Loads> &views);
+  void unify(llvm::ArrayRef<Loads *> views);
+
+  mlir::ModuleOp module;
+  llvm::DenseMap<mlir::StringAttr, mlir::ml_program::GlobalOp> globals; ///< By symbol.
+  llvm::DenseMap<std::pair<mlir::Attribute, mlir::Type>, mlir::ml_program::GlobalOp> byView;
+  llvm::DenseMap<mlir::Operation *, std::string>
+      baseOf; ///< Of globals made here: the name of the one that they come from.
+  unsigned created = 0;
+};
+
+} // namespace tenon::raise
