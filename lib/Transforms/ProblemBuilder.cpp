@@ -22,20 +22,22 @@ ml_program::GlobalOp tenon::globalOf(Value value, SymbolTable &symbols) {
   return load ? symbols.lookup<ml_program::GlobalOp>(load.getGlobal().getLeafReference()) : ml_program::GlobalOp();
 }
 
+sharding::ReshardGraph &ReshardPrices::graphOf(RankedTensorType type) {
+  std::unique_ptr<sharding::ReshardGraph> &graph = graphs[type];
+  if (!graph) {
+    std::vector<int64_t> shape(type.getShape().begin(), type.getShape().end());
+    graph = std::make_unique<sharding::ReshardGraph>(shape, mesh,
+                                                     model.stepPrice(shape, mesh, elementBytes(type.getElementType())));
+  }
+  return *graph;
+}
+
 double ReshardPrices::seconds(RankedTensorType type, const Sharding &from, const Sharding &to) {
-  if (from == to)
-    return 0;
-  auto [it, isNew] = memo.try_emplace({type.getAsOpaquePointer(), from, to}, kInfinity);
-  if (isNew)
-    if (auto found = path(type, from, to))
-      it->second = found->seconds;
-  return it->second;
+  return from == to ? 0 : graphOf(type).seconds(from, to);
 }
 
 std::optional<sharding::ReshardPath> ReshardPrices::path(RankedTensorType type, const Sharding &from, const Sharding &to) {
-  std::vector<int64_t> shape(type.getShape().begin(), type.getShape().end());
-  return sharding::reshardPath(from, to, shape, mesh,
-                               model.stepPrice(shape, mesh, elementBytes(type.getElementType())));
+  return graphOf(type).path(from, to);
 }
 
 namespace {

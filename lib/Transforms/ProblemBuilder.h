@@ -51,7 +51,8 @@ public:
 private:
   const sharding::Mesh &mesh;
   const cost::CostModel &model;
-  std::map<std::tuple<const void *, sharding::Sharding, sharding::Sharding>, double> memo;
+  sharding::ReshardGraph &graphOf(mlir::RankedTensorType type);
+  llvm::DenseMap<mlir::Type, std::unique_ptr<sharding::ReshardGraph>> graphs;
 };
 
 /// One variable of the problem and what it stands for.

@@ -22,6 +22,12 @@ using namespace mlir;
 
 namespace {
 
+/// Leaves nothing to print: after the plan is written, its text would go nowhere.
+struct DiscardModule : PassWrapper<DiscardModule, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(DiscardModule)
+  void runOnOperation() override { getOperation().getBody()->clear(); }
+};
+
 /// Tenon's own options, taken out of the command line before MLIR's driver reads it.
 struct OwnOptions {
   std::string emit;
@@ -111,13 +117,13 @@ int run(int argc, char **argv) {
     file->keep();
     return 0;
   }
-  // The plan is written by a last pass; the text goes nowhere.
   MlirOptMainConfig emitting = config;
   std::string planFile = output;
   emitting.setPassPipelineSetupFn([config, planFile](PassManager &manager) -> LogicalResult {
     if (failed(config.setupPassPipeline(manager)))
       return failure();
     manager.addPass(tenon::createPlanEmitPass(planFile));
+    manager.addPass(std::make_unique<DiscardModule>());
     return success();
   });
   return failed(MlirOptMain(llvm::nulls(), std::move(buffer), registry, emitting)) ? 3 : 0;
