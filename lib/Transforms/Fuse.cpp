@@ -114,6 +114,13 @@ struct Expression {
   int operators = 0;
 };
 
+/// Digits that read back as the same number.
+std::string exactText(double number) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.17g", number);
+  return text;
+}
+
 /// Appends the postfix form of a value. `root` is the op whose result the expression becomes.
 void append(Value value, Operation *root, Expression &expression) {
   auto emit = [&](const std::string &term) { expression.text += (expression.text.empty() ? "" : " ") + term; };
@@ -123,7 +130,7 @@ void append(Value value, Operation *root, Expression &expression) {
   if (constant && constant.isSplat() && isa<FloatType>(constant.getElementType())) {
     double number = constant.getSplatValue<APFloat>().convertToDouble();
     if (std::isfinite(number))
-      return emit(llvm::formatv("{0:g17}", number).str());
+      return emit(exactText(number));
   }
   Operation *op = value.getDefiningOp();
   bool absorbs = op == root || (isPointwise(op) && value.hasOneUse() && typeOf(value).getShape() == typeOf(root->getResult(0)).getShape() &&

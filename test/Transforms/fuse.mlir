@@ -30,3 +30,15 @@ func.func @gate(%a: tensor<4x8xf32>, %b: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %1 = tp.binary mul %0, %b : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xf32>
   return %1 : tensor<4x8xf32>
 }
+
+// Constants of one value become numbers of the expression, exactly.
+// CHECK-LABEL: func.func @constants
+// CHECK: tp.elementwise "$0 0.10000000149011612 mul 1 add"
+// CHECK-NEXT: return
+func.func @constants(%a: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %c = tp.constant dense<0.1> : tensor<f32>
+  %one = tp.constant dense<1.0> : tensor<4x8xf32>
+  %0 = tp.binary mul %a, %c : (tensor<4x8xf32>, tensor<f32>) -> tensor<4x8xf32>
+  %1 = tp.binary add %0, %one : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xf32>
+  return %1 : tensor<4x8xf32>
+}
