@@ -116,7 +116,7 @@ void pullSplit(ReshapeOp op, LayoutRewriter &rewriter) {
   bool splits = false;
   for (const ReshapeGroup &group : reshapeGroups(from, to)) {
     ArrayRef<int64_t> right = to.slice(group.to, group.toEnd - group.to);
-    if (group.fromEnd - group.from != 1 || llvm::count_if(right, isLarge) < 2)
+    if (group.fromEnd - group.from != 1 || right.size() < 2)
       continue;
     parts[group.from].assign(right.begin(), right.end());
     splits = true;

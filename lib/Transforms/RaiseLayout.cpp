@@ -157,13 +157,6 @@ SmallVector<ReshapeGroup> raise::reshapeGroups(ArrayRef<int64_t> from, ArrayRef<
 
 namespace {
 
-/// A layout of a reshape's operand that gives the layout of its result, but for dimensions that are
-/// still to be joined (or of size 1 to be added).
-struct ThroughReshape {
-  Layout layout;
-  bool joins = false;
-};
-
 SmallVector<int64_t> rowMajor(ArrayRef<int64_t> sizes) {
   SmallVector<int64_t> strides(sizes.size(), 1);
   for (int i = static_cast<int>(sizes.size()) - 2; i >= 0; --i)
@@ -221,23 +214,94 @@ throughJoin(ArrayRef<int64_t> from, int base, const DimLayout &want, Layout &lay
   return result;
 }
 
-std::optional<ThroughReshape> throughReshape(ArrayRef<int64_t> from, ArrayRef<int64_t> to,
-                                             const Layout &want, bool unitsRight) {
-  ThroughReshape result;
-  result.layout.dims.resize(from.size());
-  // Per dimension and part of the result: the parts of the operand.
-  SmallVector<SmallVector<SmallVector<std::pair<int, int>>>> parts(to.size());
+/// Parts of the operand, per dimension and part of the result.
+using PartLists = SmallVector<SmallVector<SmallVector<std::pair<int, int>>>>;
+
+/// Dimensions of size 1 of a reshape's operand have no place of their own in the result, and parts
+/// of size 1 of the result none in the operand. Pairs them where that keeps the order; what is left
+/// of the operand's is dropped (one index) or stands by its neighbour. Otherwise identical forms
+/// would look different.
+void placeUnits(ArrayRef<int64_t> from, const Layout &want, bool drop, PartLists &lists,
+                Layout &layout) {
+  auto listOf = [&](size_t k) -> SmallVector<std::pair<int, int>> & {
+    return lists[want.order[k].first][want.order[k].second];
+  };
+  auto isUnit = [&](size_t k) {
+    return want.dims[want.order[k].first].parts[want.order[k].second].size == 1;
+  };
+  SmallVector<int> free;
+  for (auto [dim, size] : llvm::enumerate(from))
+    if (size == 1)
+      free.push_back(static_cast<int>(dim));
+  llvm::SmallDenseSet<std::pair<int, int>> removed;
+  for (size_t k = 0; k < want.order.size() && !free.empty(); ++k) {
+    if (!isUnit(k))
+      continue;
+    int last = -1, next = static_cast<int>(from.size());
+    for (size_t l = k; l-- > 0 && last < 0;)
+      if (!listOf(l).empty())
+        last = listOf(l).back().first;
+    for (size_t l = k + 1; l < want.order.size(); ++l)
+      if (!isUnit(l) && !listOf(l).empty()) {
+        next = listOf(l).front().first;
+        break;
+      }
+    int *it = llvm::find_if(free, [&](int dim) { return dim > last && dim < next; });
+    if (it == free.end())
+      continue;
+    for (std::pair<int, int> part : listOf(k))
+      removed.insert(part);
+    listOf(k).assign({{*it, 0}});
+    layout.dims[*it].parts.assign({{1, 1}});
+    free.erase(it);
+  }
+  for (int unit : free) {
+    SmallVector<std::pair<int, int>> *list = nullptr;
+    for (size_t k = 0; k < want.order.size() && !drop; ++k)
+      if (!listOf(k).empty() && (!list || listOf(k).front().first < unit))
+        list = &listOf(k);
+    if (!list)
+      continue;
+    layout.dims[unit].parts.assign({{1, 1}});
+    std::pair<int, int> part{unit, 0};
+    list->insert(llvm::upper_bound(*list, part), part);
+  }
+  // Parts that found a dimension of size 1 leave the one that they were cut from.
+  for (auto [dim, parts] : llvm::enumerate(layout.dims))
+    for (int part = static_cast<int>(parts.parts.size()); part-- > 0;) {
+      if (!removed.contains({static_cast<int>(dim), part}))
+        continue;
+      parts.parts.erase(parts.parts.begin() + part);
+      for (auto &perDim : lists)
+        for (auto &list : perDim)
+          for (auto &[d, p] : list)
+            p -= d == static_cast<int>(dim) && p > part;
+    }
+}
+
+/// A layout of a reshape's operand that gives the layout of its result, but for dimensions that are
+/// still to be joined (or of size 1 to be added). With `drop`, dimensions of size 1 of the operand
+/// that the result lacks are not computed at all.
+std::optional<Layout> throughReshape(ArrayRef<int64_t> from, ArrayRef<int64_t> to,
+                                     const Layout &want, bool unitsRight, bool drop) {
+  Layout result;
+  result.dims.resize(from.size());
+  PartLists parts(to.size());
+  for (auto [dim, wanted] : llvm::enumerate(want.dims))
+    parts[dim].resize(wanted.parts.size());
   for (const ReshapeGroup &group : reshapeGroups(from, to, unitsRight)) {
     ArrayRef<int64_t> left = from.slice(group.from, group.fromEnd - group.from),
                       right = to.slice(group.to, group.toEnd - group.to);
+    if (left.size() == 1 && left[0] == 1)
+      continue;
     if (left.size() == 1) {
       SmallVector<int64_t> strides = rowMajor(right);
-      DimLayout &dim = result.layout.dims[group.from];
+      DimLayout &dim = result.dims[group.from];
       for (auto [j, stride] : llvm::enumerate(strides)) {
         const DimLayout &wanted = want.dims[group.to + j];
         dim.offset += wanted.offset * stride;
-        for (const Part &part : wanted.parts) {
-          parts[group.to + j].push_back({{group.from, static_cast<int>(dim.parts.size())}});
+        for (auto [k, part] : llvm::enumerate(wanted.parts)) {
+          parts[group.to + j][k].push_back({group.from, static_cast<int>(dim.parts.size())});
           dim.parts.push_back({part.size, part.stride * stride});
         }
       }
@@ -247,45 +311,18 @@ std::optional<ThroughReshape> throughReshape(ArrayRef<int64_t> from, ArrayRef<in
       return std::nullopt;
     bool joined = false;
     for (auto [j, size] : llvm::enumerate(right)) {
-      const DimLayout &wanted = want.dims[group.to + j];
-      if (!left.empty() && !joined && (size != 1 || j + 1 == right.size())) {
-        joined = true;
-        auto lists = throughJoin(left, group.from, wanted, result.layout);
-        if (!lists)
-          return std::nullopt;
-        parts[group.to + j] = std::move(*lists);
-      } else {
-        parts[group.to + j].resize(wanted.parts.size());
-      }
+      if (left.empty() || joined || (size == 1 && j + 1 != right.size()))
+        continue;
+      joined = true;
+      auto lists = throughJoin(left, group.from, want.dims[group.to + j], result);
+      if (!lists)
+        return std::nullopt;
+      parts[group.to + j] = std::move(*lists);
     }
   }
-  // Dimensions of size 1 that nothing asked for yet: they serve parts of size 1 first, and stand by
-  // their neighbour otherwise.
-  SmallVector<std::pair<int, int>> units;
-  for (auto [i, size] : llvm::enumerate(from))
-    if (size == 1 && result.layout.dims[i].parts.empty())
-      units.push_back({static_cast<int>(i), 0});
-  for (auto [dim, part] : want.order)
-    if (parts[dim][part].empty() && !units.empty()) {
-      parts[dim][part].push_back(units.front());
-      result.layout.dims[units.front().first].parts.push_back({1, 1});
-      units.erase(units.begin());
-    }
-  for (std::pair<int, int> unit : units) {
-    SmallVector<std::pair<int, int>> *list = nullptr;
-    for (auto [dim, part] : want.order)
-      if (SmallVector<std::pair<int, int>> &candidate = parts[dim][part];
-          !candidate.empty() && (!list || candidate.front() < unit))
-        list = &candidate;
-    if (!list)
-      break;
-    result.layout.dims[unit.first].parts.push_back({1, 1});
-    list->insert(llvm::upper_bound(*list, unit), unit);
-  }
+  placeUnits(from, want, drop, parts, result);
   for (auto [dim, part] : want.order) {
-    ArrayRef<std::pair<int, int>> list = parts[dim][part];
-    result.joins |= list.size() != 1;
-    llvm::append_range(result.layout.order, list);
+    llvm::append_range(result.order, parts[dim][part]);
   }
   return result;
 }
@@ -306,6 +343,21 @@ Layout throughSlice(SliceOp op, const Layout &want) {
     dim.offset = offset + stride * dim.offset;
     for (Part &part : dim.parts)
       part.stride *= stride;
+  }
+  return layout;
+}
+
+/// The layout of a slice's operand that gives the result's when it is sliced then. Nothing where a
+/// sliced dimension changes.
+std::optional<Layout> besideSlice(SliceOp op, const Layout &want) {
+  ArrayRef<int64_t> from = shapeOf(op.getInput()), to = shapeOf(op.getResult());
+  Layout layout = want;
+  for (auto [dim, n] : llvm::enumerate(from)) {
+    if (to[dim] == n)
+      continue;
+    if (!want.isIdentity(to, static_cast<int>(dim)))
+      return std::nullopt;
+    layout.dims[dim] = {0, {{n, 1}}};
   }
   return layout;
 }
@@ -442,34 +494,44 @@ Value LayoutRewriter::makeOperand(Value result, const Layout &layout, Value oper
                            operand);
 }
 
+std::optional<Layout> LayoutRewriter::reshapeLayout(ReshapeOp op, const Layout &layout) {
+  for (bool drop : {true, false})
+    for (bool unitsRight : {false, true}) {
+      std::optional<Layout> through =
+          throughReshape(shapeOf(op.getInput()), shapeOf(op.getResult()), layout, unitsRight, drop);
+      if (through && can(op.getInput(), *through))
+        return through;
+    }
+  return std::nullopt;
+}
+
 bool LayoutRewriter::decide(Value value, const Layout &layout) {
   Operation *op = value.getDefiningOp();
   if (!op)
     return false;
   ArrayRef<int64_t> shape = shapeOf(value);
   if (isa<ml_program::GlobalLoadConstOp>(op))
-    return weights.globalOf(value) && layout.isSorted();
+    return weights.globalOf(value) && layout.isSorted() &&
+           (layout.isWhole(shape) || weights.mayCut(value));
   if (auto constant = dyn_cast<ConstantOp>(op))
     return constant.getValue().isSplat();
-  if (auto transpose = dyn_cast<TransposeOp>(op))
-    return can(transpose.getInput(), throughTranspose(transpose.getPermutation(), layout));
-  if (auto reshape = dyn_cast<ReshapeOp>(op)) {
-    for (bool unitsRight : {false, true})
-      if (auto through = throughReshape(shapeOf(reshape.getInput()), shape, layout, unitsRight))
-        if (can(reshape.getInput(), through->layout))
-          return true;
-    return false;
-  }
   // A part of a value is worth computing alone only when nothing needs the whole.
   auto onlySliced = [](Value value) {
     return value.hasOneUse() ||
            llvm::all_of(value.getUsers(), [](Operation *user) { return isa<SliceOp>(user); });
   };
-  if (auto slice = dyn_cast<SliceOp>(op))
-    return onlySliced(slice.getInput()) && can(slice.getInput(), throughSlice(slice, layout));
-  bool whole = layout.isWhole(shape);
-  if (!whole && !onlySliced(value))
+  if (!layout.isWhole(shape) && !onlySliced(value))
     return false;
+  if (auto transpose = dyn_cast<TransposeOp>(op))
+    return can(transpose.getInput(), throughTranspose(transpose.getPermutation(), layout));
+  if (auto reshape = dyn_cast<ReshapeOp>(op))
+    return reshapeLayout(reshape, layout).has_value();
+  if (auto slice = dyn_cast<SliceOp>(op)) {
+    if (onlySliced(slice.getInput()) && can(slice.getInput(), throughSlice(slice, layout)))
+      return true;
+    std::optional<Layout> beside = besideSlice(slice, layout);
+    return beside && can(slice.getInput(), *beside);
+  }
   return llvm::TypeSwitch<Operation *, bool>(op)
       .Case<UnaryOp, ConvertOp, BinaryOp, CompareOp, SelectOp, BroadcastOp>([&](Operation *op) {
         return llvm::all_of(op->getOperands(),
@@ -521,6 +583,7 @@ Value LayoutRewriter::make(Value value, const Layout &layout) {
 Value LayoutRewriter::build(Value value, const Layout &layout) {
   Operation *op = value.getDefiningOp();
   Location loc = op->getLoc();
+  ArrayRef<int64_t> shape = shapeOf(value);
   RankedTensorType type = typeWith(value, layout.resultShape());
   if (isa<ml_program::GlobalLoadConstOp>(op)) {
     ViewAttr view = weights.viewOf(value);
@@ -535,20 +598,25 @@ Value LayoutRewriter::build(Value value, const Layout &layout) {
   }
   if (auto transpose = dyn_cast<TransposeOp>(op))
     return make(transpose.getInput(), throughTranspose(transpose.getPermutation(), layout));
-  if (auto slice = dyn_cast<SliceOp>(op))
-    return make(slice.getInput(), throughSlice(slice, layout));
   OpBuilder builder(op);
-  if (auto reshape = dyn_cast<ReshapeOp>(op)) {
-    for (bool unitsRight : {false, true}) {
-      auto through =
-          throughReshape(shapeOf(reshape.getInput()), shapeOf(value), layout, unitsRight);
-      if (!through || !can(reshape.getInput(), through->layout))
-        continue;
-      Value input = make(reshape.getInput(), through->layout);
-      return input.getType() == type ? input
-                                     : ReshapeOp::create(builder, loc, type, input).getResult();
+  if (auto slice = dyn_cast<SliceOp>(op)) {
+    Layout through = throughSlice(slice, layout);
+    if (Entry *entry = find(slice.getInput(), through); entry && entry->possible)
+      return make(slice.getInput(), through);
+    Layout beside = *besideSlice(slice, layout);
+    Value input = make(slice.getInput(), beside);
+    SmallVector<int64_t> offsets, strides;
+    for (auto [dim, part] : layout.order) {
+      bool isSliced = shapeOf(slice.getInput())[dim] != shape[dim];
+      offsets.push_back(isSliced ? slice.getOffsets()[dim] : 0);
+      strides.push_back(isSliced ? slice.getStrides()[dim] : 1);
     }
-    llvm_unreachable("can() found a way through the reshape");
+    return SliceOp::create(builder, loc, type, input, offsets, type.getShape(), strides);
+  }
+  if (auto reshape = dyn_cast<ReshapeOp>(op)) {
+    Value input = make(reshape.getInput(), *reshapeLayout(reshape, layout));
+    return input.getType() == type ? input
+                                   : ReshapeOp::create(builder, loc, type, input).getResult();
   }
   return llvm::TypeSwitch<Operation *, Value>(op)
       .Case<ConstantOp>([&](ConstantOp op) -> Value {

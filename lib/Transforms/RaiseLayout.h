@@ -87,6 +87,8 @@ private:
   bool decide(mlir::Value value, const Layout &layout);
   mlir::Value build(mlir::Value value, const Layout &layout);
   Entry *find(mlir::Value value, const Layout &layout);
+  /// A possible layout of a reshape's operand; nothing when there is none.
+  std::optional<Layout> reshapeLayout(tp::ReshapeOp op, const Layout &layout);
   bool canOperand(mlir::Value result, const Layout &layout, mlir::Value operand);
   mlir::Value makeOperand(mlir::Value result, const Layout &layout, mlir::Value operand);
 

@@ -32,7 +32,7 @@ std::optional<Table> matchTable(Value value, Value x, WeightViews &weights) {
   while (auto reshape = load.getDefiningOp<ReshapeOp>())
     load = reshape.getInput();
   ml_program::GlobalOp global = weights.globalOf(load);
-  if (!global || !global->hasAttr(kEqualHalvesAttr) || shape.empty() ||
+  if (!global || !global->hasAttr(kEqualHalvesAttr) || !weights.mayCut(load) || shape.empty() ||
       shape.size() > full.size() || full.size() < 2 || shape.back() != full.back() ||
       shape.back() % 2 != 0 || shapeOf(load).empty() || shapeOf(load).back() != shape.back())
     return std::nullopt;

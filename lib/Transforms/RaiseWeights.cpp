@@ -29,8 +29,8 @@ static SmallVector<int64_t> withUnitStrides(ArrayRef<int64_t> sizes, ArrayRef<in
   return result;
 }
 
-FailureOr<WeightViews> WeightViews::create(ModuleOp module) {
-  WeightViews weights(module);
+FailureOr<WeightViews> WeightViews::create(ModuleOp module, std::set<std::string> whole) {
+  WeightViews weights(module, std::move(whole));
   for (auto global : module.getOps<ml_program::GlobalOp>()) {
     auto type = dyn_cast<RankedTensorType>(global.getType());
     if (!type || !type.hasStaticShape())
@@ -200,6 +200,10 @@ LogicalResult WeightViews::resolveKey(std::vector<Loads> &views) {
         equal.push_back(&views[j]);
         break;
       case ViewRelation::Overlapping: {
+        if (baseOf.count(views[i].global) || baseOf.count(views[j].global)) {
+          conflicts.insert(views[i].view.getKey().str());
+          return success();
+        }
         InFlightDiagnostic error = views[j].loads.front().emitError()
                                    << "two views of '" << views[i].view.getKey()
                                    << "' share some elements, but not all: " << views[i].view
@@ -217,7 +221,7 @@ LogicalResult WeightViews::resolveKey(std::vector<Loads> &views) {
   return success();
 }
 
-LogicalResult WeightViews::finish() {
+FailureOr<std::set<std::string>> WeightViews::finish() {
   llvm::DenseMap<StringAttr, std::vector<ml_program::GlobalLoadConstOp>> loads;
   module.walk([&](ml_program::GlobalLoadConstOp load) {
     loads[load.getGlobal().getLeafReference()].push_back(load);
@@ -245,6 +249,8 @@ LogicalResult WeightViews::finish() {
     for (const Loads &each : views)
       used.insert(each.global);
   }
+  if (!conflicts.empty())
+    return conflicts;
   // Names of globals that go become free before new ones are given.
   llvm::StringSet<> names;
   for (auto global : llvm::make_early_inc_range(module.getOps<ml_program::GlobalOp>()))
@@ -266,5 +272,5 @@ LogicalResult WeightViews::finish() {
       for (ml_program::GlobalLoadConstOp load : each.loads)
         load.setGlobalAttr(SymbolRefAttr::get(each.global.getSymNameAttr()));
     }
-  return success();
+  return conflicts;
 }

@@ -6,6 +6,7 @@
 #include "tenon/Dialect/TP/IR/TPDialect.h"
 
 #include <map>
+#include <set>
 
 namespace tenon::raise {
 
@@ -16,11 +17,15 @@ class WeightViews {
 public:
   /// Gives every imported global the view of its whole tensor. Fails, with an error, on a global
   /// without a key.
-  static mlir::FailureOr<WeightViews> create(mlir::ModuleOp module);
+  /// Tensors of the keys in `whole` are not cut.
+  static mlir::FailureOr<WeightViews> create(mlir::ModuleOp module,
+                                             std::set<std::string> whole = {});
 
   /// The global that a value loads; null when it is not a load.
   mlir::ml_program::GlobalOp globalOf(mlir::Value value);
   tp::ViewAttr viewOf(mlir::Value load);
+  /// True when views of a part of what this load reads may be made.
+  bool mayCut(mlir::Value load) { return !whole.count(viewOf(load).getKey().str()); }
 
   /// Loads another view of the tensor that `load` reads, next to it. Strides of dimensions of size
   /// 1 are free.
@@ -29,11 +34,13 @@ public:
 
   /// Drops globals without a load, makes views of the same elements one global (in the finer common
   /// grouping; a use that groups them otherwise gets a reshape) and names them. Fails, with an
-  /// error, when two views share some elements, but not all.
-  mlir::LogicalResult finish();
+  /// error, when two views of the imported form share some elements, but not all. Where views made
+  /// here do, their keys are returned: raise again without cutting them.
+  mlir::FailureOr<std::set<std::string>> finish();
 
 private:
-  explicit WeightViews(mlir::ModuleOp module) : module(module) {}
+  WeightViews(mlir::ModuleOp module, std::set<std::string> whole)
+      : module(module), whole(std::move(whole)) {}
   struct Loads {
     mlir::ml_program::GlobalOp global;
     std::vector<mlir::ml_program::GlobalLoadConstOp> loads;
@@ -43,6 +50,7 @@ private:
   void unify(llvm::ArrayRef<Loads *> views);
 
   mlir::ModuleOp module;
+  std::set<std::string> whole, conflicts;
   llvm::DenseMap<mlir::StringAttr, mlir::ml_program::GlobalOp> globals; ///< By symbol.
   llvm::DenseMap<std::pair<mlir::Attribute, mlir::Type>, mlir::ml_program::GlobalOp> byView;
   llvm::DenseMap<mlir::Operation *, std::string>
