@@ -110,23 +110,35 @@ bool splitContraction(MatMulOp op, bool left, LayoutRewriter &rewriter) {
 /// joined after.
 void pullSplit(ReshapeOp op, LayoutRewriter &rewriter) {
   ArrayRef<int64_t> from = shapeOf(op.getInput()), to = shapeOf(op.getResult());
-  Parts parts;
-  for (int64_t size : from)
-    parts.push_back({size});
-  bool splits = false;
-  for (const ReshapeGroup &group : reshapeGroups(from, to)) {
-    ArrayRef<int64_t> right = to.slice(group.to, group.toEnd - group.to);
-    if (group.fromEnd - group.from != 1 || right.size() < 2)
+  // Dimensions of size 1 between two others may belong to either: first to the left, as a sequence
+  // of one position does.
+  for (bool unitsLeft : {true, false}) {
+    SmallVector<ReshapeGroup> groups = reshapeGroups(from, to);
+    for (size_t i = 1; unitsLeft && i < groups.size(); ++i)
+      while (groups[i].to < groups[i].toEnd - 1 && to[groups[i].to] == 1 &&
+             groups[i - 1].toEnd == groups[i].to) {
+        ++groups[i - 1].toEnd;
+        ++groups[i].to;
+      }
+    Parts parts;
+    for (int64_t size : from)
+      parts.push_back({size});
+    bool splits = false;
+    for (const ReshapeGroup &group : groups) {
+      ArrayRef<int64_t> right = to.slice(group.to, group.toEnd - group.to);
+      if (group.fromEnd - group.from != 1 || right.size() < 2)
+        continue;
+      parts[group.from].assign(right.begin(), right.end());
+      splits = true;
+    }
+    Layout layout = Layout::split(parts);
+    if (!splits || !rewriter.can(op.getInput(), layout))
       continue;
-    parts[group.from].assign(right.begin(), right.end());
-    splits = true;
-  }
-  Layout layout = Layout::split(parts);
-  if (!splits || !rewriter.can(op.getInput(), layout))
+    Value made = rewriter.make(op.getInput(), layout);
+    OpBuilder builder(op);
+    op.getResult().replaceAllUsesWith(makeReshape(builder, op.getLoc(), made, to));
     return;
-  Value made = rewriter.make(op.getInput(), layout);
-  OpBuilder builder(op);
-  op.getResult().replaceAllUsesWith(makeReshape(builder, op.getLoc(), made, to));
+  }
 }
 
 /// A slice of a projection becomes a projection with a slice of the weight. Slices of a weight
