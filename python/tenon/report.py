@@ -63,6 +63,6 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         d = comparison.compared[i]
         error = f"shapes {d.shapes[0]} and {d.shapes[1]}" if d.shapes else f"{d.error:.3g}"
         place = "" if d.shapes else f"{list(d.index)}: {d.values[0]:.6g}, {d.values[1]:.6g}"
-        table.add_row(">" if i == at else "", d.entry["op"], str(d.entry["name"]), str(d.entry.get("location", "")), str(d.entry["rank"]),
+        table.add_row(">" if i == at else "", str(d.entry["op"]), str(d.entry["name"]), str(d.entry.get("location", "")), str(d.entry["rank"]),
                       error, place)
     console.print(table)

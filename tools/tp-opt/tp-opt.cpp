@@ -95,9 +95,7 @@ int run(int argc, char **argv) {
     auto file = openOutputFile(output, &error);
     if (!file)
       return usage(error);
-    OpPrintingFlags flags;
-    flags.enableDebugInfo(true, false);
-    module->print(file->os(), flags);
+    module->print(file->os());
     file->os() << '\n';
     file->keep();
     return 0;
