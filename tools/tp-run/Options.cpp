@@ -87,6 +87,8 @@ Expected<Parsed> parseOptions(int argc, char **argv) {
   app.add_flag("--check-finite", options.checkFinite, "Exits 8 after the first op that makes a NaN");
   app.add_flag("--local-ranks", options.localRanks, "Ranks are threads of this process");
   app.add_flag("--messages", options.messages, "MPI by messages only, without shared memory");
+  app.add_flag("--allow-placement", options.allowPlacement,
+               "Accepts ranks of the mesh's last axis on several nodes");
   app.add_flag("--capture", options.capture, "Records the first step and replays it");
   app.add_flag("--version", version, "Prints the version");
   CLI::Option *inject = app.add_option("--inject", options.inject, "Puts a fault into a rank")

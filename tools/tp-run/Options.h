@@ -34,6 +34,7 @@ struct Options {
   bool localRanks = false;
   bool messages = false; ///< MPI without shared memory.
   bool capture = false;
+  bool allowPlacement = false;
   std::vector<std::string> inject;
 };
 

@@ -193,6 +193,7 @@ Status Session::load() {
   if (!faults)
     return faults.status();
   faults_ = faults->of(world_.rank());
+  host_ = faults_.text("host", "pretend").value_or(host_);
   if (options_.device != "cpu")
     return Status(Code::Plan, "--device=" + options_.device +
                                   ": this build has no such device; it has cpu");
@@ -233,6 +234,13 @@ Status Session::meet() {
     return mesh.status();
   mesh_ = std::move(*mesh);
   state_.rank = mesh_->rank();
+  if (!options_.allowPlacement) {
+    std::vector<std::string> byMeshRank;
+    for (int rank : order)
+      byMeshRank.push_back((*hosts)[size_t(rank)]);
+    if (Status status = runtime::checkPlacement(file_.plan.mesh, byMeshRank); !status)
+      return mesh_->rank() == 0 ? status : Status(status.code(), runtime::peerFailed);
+  }
   coordinates_ = plan::coordinates(file_.plan.mesh, mesh_->rank());
   ranksHere_ = int(std::count(hosts->begin(), hosts->end(), host_));
 

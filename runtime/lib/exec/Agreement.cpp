@@ -74,4 +74,33 @@ std::vector<int> meshOrder(const std::vector<std::string> &hosts) {
   return order;
 }
 
+Status checkPlacement(const std::vector<plan::MeshAxis> &mesh,
+                      const std::vector<std::string> &hosts) {
+  if (mesh.empty())
+    return Status();
+  const std::string &axis = mesh.back().parent;
+  // Ranks are row-major, so a group over the last axis is a run of its size.
+  size_t size = 1;
+  for (const plan::MeshAxis &part : mesh)
+    if (part.parent == axis)
+      size *= size_t(part.size);
+  for (size_t rank = 0; rank < hosts.size(); ++rank) {
+    if (hosts[rank] == hosts[rank - rank % size])
+      continue;
+    std::string text = "axis '" + axis + "' of " + std::to_string(size) +
+                       " ranks crosses nodes, and the plan expects it inside one; start as many ranks "
+                       "per node, or accept it with --allow-placement. Mesh ranks by node:";
+    for (size_t begin = 0; begin < hosts.size();) {
+      size_t end = begin;
+      while (end < hosts.size() && hosts[end] == hosts[begin])
+        ++end;
+      text += "\n  " + hosts[begin] + ": " + std::to_string(begin) +
+              (end - begin > 1 ? "-" + std::to_string(end - 1) : "");
+      begin = end;
+    }
+    return Status(Code::Usage, text);
+  }
+  return Status();
+}
+
 } // namespace tenon::runtime

@@ -27,6 +27,7 @@ constexpr Known kKnown[] = {
     {"op", "stubborn", true},       {"alloc", "fail", true},      {"memory", "limit", true},
     {"handshake", "binary", false}, {"handshake", "isa", false},  {"verify", "skip", false},
     {"capture", "starve0", false},  {"capture", "starve1", false}, {"arena", "poison", false},
+    {"host", "pretend", true},
 };
 
 bool parseNumber(const std::string &text, int64_t &value) {
@@ -130,6 +131,13 @@ std::optional<int64_t> FaultInjection::number(const char *point, const char *kin
     if (int64_t value = 0;
         fault.point == point && fault.kind == kind && parseNumber(fault.argument, value))
       return value;
+  return std::nullopt;
+}
+
+std::optional<std::string> FaultInjection::text(const char *point, const char *kind) const {
+  for (const Fault &fault : faults_)
+    if (fault.point == point && fault.kind == kind)
+      return fault.argument;
   return std::nullopt;
 }
 

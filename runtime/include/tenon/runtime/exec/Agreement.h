@@ -5,6 +5,7 @@
 
 #include "tenon/runtime/Communicator.h"
 #include "tenon/runtime/Status.h"
+#include "tenon/runtime/plan/Plan.h"
 
 #include <string>
 #include <utility>
@@ -26,5 +27,9 @@ Status shakeHands(Communicator &world, const HandshakeFields &mine, const std::s
 /// The order of mesh ranks: world rank per mesh rank, by first appearance of the node, then place in the
 /// node (world order). {"a", "b", "a", "b"} gives {0, 2, 1, 3}.
 std::vector<int> meshOrder(const std::vector<std::string> &hosts);
+
+/// Fails with Code::Usage, and the placement, when a group over the last axis of the user's mesh crosses
+/// nodes: plans are priced with that axis inside a node. `hosts` by mesh rank.
+Status checkPlacement(const std::vector<plan::MeshAxis> &mesh, const std::vector<std::string> &hosts);
 
 } // namespace tenon::runtime

@@ -6,6 +6,7 @@
 //   alloc=N    fail         the N-th allocation of device memory, from 0
 //   memory=B   limit        B bytes are all that is available
 //   handshake  binary isa   another value of that field
+//   host=NAME  pretend       this rank's node, in the handshake
 //   verify     skip
 //   capture    starve0 starve1: the device favours one stream, for plans that lack an event
 //
@@ -37,6 +38,7 @@ public:
   FaultInjection of(int rank) const;
   bool has(const char *point, const char *kind) const;
   std::optional<int64_t> number(const char *point, const char *kind) const;
+  std::optional<std::string> text(const char *point, const char *kind) const;
 
   /// Faults that change the program: skipped ops become null, `count` takes one element from a collective.
   /// Fails with Code::Usage when the op does not exist.
