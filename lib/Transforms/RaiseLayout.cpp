@@ -413,14 +413,13 @@ std::optional<MatMulLayout> throughMatMul(MatMulOp op, const Layout &want) {
   if (op.getBias() || op.getResidual() || op.getActivation() != ActivationKind::None)
     return std::nullopt;
   Einsum einsum = *parseEinsum(op.getEinsum());
-  ArrayRef<int64_t> shape = shapeOf(op.getResult());
   FreshLetters fresh(op.getEinsum());
   llvm::SmallDenseMap<char, std::pair<std::string, int>>
       letters; // Letter of the result -> its new letters, its dimension.
   for (auto [dim, letter] : llvm::enumerate(einsum.result)) {
     std::string &parts = letters[letter].first;
     letters[letter].second = static_cast<int>(dim);
-    if (want.isIdentity(shape, static_cast<int>(dim))) {
+    if (want.dims[dim].parts.size() == 1) {
       parts = std::string(1, letter);
       continue;
     }

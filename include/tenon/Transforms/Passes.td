@@ -12,9 +12,21 @@ class TenonPass<string name> : Pass<name, "::mlir::ModuleOp"> {
 def RaisePass : TenonPass<"tp-raise"> {
   let summary = "Turn decomposed forms into single ops, weights into views, and bring head dimensions into matmuls";
   let description = [{
-    Takes the imported form (rank and order as PyTorch has them) to the phase `graph`. In this order: no-ops, RMS norm, tanh-GELU,
-    rotate-half RoPE, tp.sdpa to tp.attention (moving transposes outwards), head dimensions backwards and forwards
-    from each attention op, fused weights (QKV, gate/up) to one view per use, last-token slices to tp.take.
+    Takes the imported form (rank and order as PyTorch has them) to the phase `graph`. The steps, in order:
+
+    1. no-ops go; neighbouring reshapes and transposes are joined; transposes of weights go into the einsum;
+    2. x * rsqrt(mean(x^2) + eps) [* weight] becomes `tp.rms_norm`, the tanh form of GELU `gelu_tanh`, x * sigmoid(x) `silu`;
+    3. x * cos + rotate_half(x) * sin becomes `tp.rope` where the tables are marked `tp.equal_halves`; partial rotation too;
+    4. `tp.sdpa` becomes `tp.attention`: queries come as [b,s,g,r,d], keys and values as [b,t,g,d] straight from the
+       projections, whose weights and biases become views ([g,r,d,k] of a Linear, [k,g,r,d] of GPT-2's Conv1D);
+    5. joined heads are contracted in their parts ("abcde,ncde->abn"), what follows a matmul split or cut comes out of it
+       so: fused QKV and gate/up become one matmul per part, over disjoint views of one stored tensor;
+    6. slices of one position become `tp.take`.
+
+    Then every set of elements is one global (tied weights too), in the finer of the groupings that its uses ask for. What matches
+    no step stays as it is. Parts of a weight that would share elements stay slices at run time; two such views in the
+    input are an error. The pass never reads data, keeps what is computed (a fused op rounds to a narrow type once, where its
+    parts did several times), and changes nothing when it is run again.
   }];
 }
 
