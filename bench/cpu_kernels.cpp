@@ -227,7 +227,7 @@ int main(int argc, char **argv) {
   if (argc > 1 && std::strcmp(argv[1], "best") != 0)
     options.isa = argv[1];
   if (argc > 2)
-    options.threads = std::atoi(argv[2]);
+    options.threads = int(std::strtol(argv[2], nullptr, 10));
   std::printf("instruction set %s, %d threads\n", cpuIsa(options).c_str(), options.threads);
   Bench bench(options);
   matmuls(bench);

@@ -27,7 +27,7 @@ int main(int argc, char **argv) {
     std::fprintf(stderr, "solve_problem: %s: %s\n", argv[1], file ? error.c_str() : "cannot read");
     return 3;
   }
-  const int runs = argc > 2 ? std::max(1, std::atoi(argv[2])) : 50;
+  const int runs = argc > 2 ? std::max(1, int(std::strtol(argv[2], nullptr, 10))) : 50;
   std::vector<double> milliseconds;
   Solution solution;
   for (int i = 0; i < runs; ++i) {

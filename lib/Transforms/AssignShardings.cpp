@@ -34,7 +34,7 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
     FailureOr<cost::MachineModel> machineModel = readMachine();
     if (!wanted || failed(machineModel))
       return signalPassFailure();
-    sharding::Mesh mesh = *wanted;
+    const sharding::Mesh& mesh = *wanted;
     cost::CostModel model(*machineModel);
     ReshardPrices prices(mesh, model);
     BuildOptions options;

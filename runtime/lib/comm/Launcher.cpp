@@ -9,7 +9,7 @@ namespace tenon::runtime {
 int launcherRanks() {
   for (const char *name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"})
     if (const char *value = std::getenv(name))
-      if (int ranks = std::atoi(value); ranks > 0)
+      if (int ranks = int(std::strtol(value, nullptr, 10)); ranks > 0)
         return ranks;
   return 0;
 }

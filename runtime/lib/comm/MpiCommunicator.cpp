@@ -71,11 +71,11 @@ Expected<std::unique_ptr<MpiWindow>> makeWindow(MPI_Comm comm, int rank, int siz
   MPI_Aint bytes = rank == 0 ? MPI_Aint(Segment::bytes(size, kAreaBytes)) : 0;
   MPI_Win window = MPI_WIN_NULL;
   void *base = nullptr;
-  int ok = MPI_Win_allocate_shared(bytes, 1, MPI_INFO_NULL, comm, &base, &window) == MPI_SUCCESS;
+  int ok = MPI_Win_allocate_shared(bytes, 1, MPI_INFO_NULL, comm, static_cast<void *>(&base), &window) == MPI_SUCCESS;
   if (ok) {
     MPI_Aint size0 = 0;
     int unit = 0;
-    ok = MPI_Win_shared_query(window, 0, &size0, &unit, &base) == MPI_SUCCESS &&
+    ok = MPI_Win_shared_query(window, 0, &size0, &unit, static_cast<void *>(&base)) == MPI_SUCCESS &&
          size0 >= MPI_Aint(Segment::bytes(size, kAreaBytes)) &&
          reinterpret_cast<uintptr_t>(base) % 64 == 0;
   }

@@ -244,8 +244,11 @@ Expected<HostArray> Executor::operandValue(const plan::Operand &operand) {
     for (size_t d = 0; d < index.size(); ++d)
       from += index[d] * operand.strides[d];
     std::memcpy(value.bytes.data() + i * width, raw.data() + from * width, size_t(width));
-    for (size_t d = index.size(); d-- > 0 && ++index[d] == operand.sizes[d];)
-      index[d] = 0;
+    for (size_t d = index.size(); d > 0; --d) {
+      if (++index[d - 1] < operand.sizes[d - 1])
+        break;
+      index[d - 1] = 0;
+    }
   }
   return value;
 }

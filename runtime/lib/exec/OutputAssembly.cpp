@@ -48,10 +48,14 @@ void placeBlock(const std::byte *block, const std::vector<int64_t> &from,
       target = target * to[d] + starts[d] + index[d];
     }
     std::memcpy(tensor + target * width, block + source * width, size_t(run * width));
+    // The last dimension is the run.
     size_t d = rank > 0 ? rank - 1 : 0;
-    while (d-- > 0 && ++index[d] == lengths[d])
-      index[d] = 0;
-    if (d == size_t(-1))
+    for (; d > 0; --d) {
+      if (++index[d - 1] < lengths[d - 1])
+        break;
+      index[d - 1] = 0;
+    }
+    if (d == 0)
       return;
   }
 }

@@ -68,8 +68,10 @@ std::string readTensor(const json &entry, StoredTensor &tensor) {
   }
   bool empty = std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end();
   for (int64_t size : tensor.shape)
-    if (empty ? (bytes = 0, false) : __builtin_mul_overflow(bytes, size, &bytes))
+    if (!empty && __builtin_mul_overflow(bytes, size, &bytes))
       return "shape " + shape.dump() + " overflows";
+  if (empty)
+    bytes = 0;
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
       !offsets[1].is_number_unsigned() || offsets[0].get<uint64_t>() > uint64_t(INT64_MAX) ||
       offsets[1].get<uint64_t>() > uint64_t(INT64_MAX))

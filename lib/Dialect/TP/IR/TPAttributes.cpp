@@ -220,8 +220,10 @@ Attribute StrategyAttr::parse(AsmParser &parser, Type) {
   if (failed(parser.parseOptionalGreater())) {
     do {
       if (succeeded(parser.parseOptionalKeyword("partial"))) {
-        FailureOr<ArrayAttr> list = failure();
-        if (parser.parseEqual() || failed(list = parseAxes(parser)))
+        if (parser.parseEqual())
+          return {};
+        FailureOr<ArrayAttr> list = parseAxes(parser);
+        if (failed(list))
           return {};
         partial = *list;
         if (succeeded(parser.parseOptionalKeyword("operand")) && parser.parseInteger(operand))
@@ -229,8 +231,10 @@ Attribute StrategyAttr::parse(AsmParser &parser, Type) {
         break;
       }
       std::string name;
-      FailureOr<ArrayAttr> list = failure();
-      if (parser.parseString(&name) || parser.parseEqual() || failed(list = parseAxes(parser)))
+      if (parser.parseString(&name) || parser.parseEqual())
+        return {};
+      FailureOr<ArrayAttr> list = parseAxes(parser);
+      if (failed(list))
         return {};
       factors.push_back(builder.getStringAttr(name));
       axes.push_back(*list);
@@ -275,9 +279,10 @@ Attribute RankValueAttr::parse(AsmParser &parser, Type) {
     return {};
   if (kind != "start" && kind != "length")
     return parser.emitError(loc, "expected start or length, found ") << kind, Attribute();
-  FailureOr<ArrayAttr> axes = failure();
-  if (parser.parseInteger(n) || parser.parseKeyword("over") || failed(axes = parseAxes(parser)) ||
-      parser.parseGreater())
+  if (parser.parseInteger(n) || parser.parseKeyword("over"))
+    return {};
+  FailureOr<ArrayAttr> axes = parseAxes(parser);
+  if (failed(axes) || parser.parseGreater())
     return {};
   return get(parser.getContext(), kind == "length", n, *axes);
 }
