@@ -40,13 +40,15 @@ struct PlanFile {
   std::string digest;
 };
 
+/// `host` is named in messages; empty where there is one process.
 Expected<PlanFile> readPlan(const std::string &path, const std::string &host) {
+  const std::string where = host.empty() ? "" : " (on " + host + ")";
   Expected<std::vector<std::byte>> bytes = plan::readBytes(path);
   if (!bytes)
-    return Status(Code::Plan, bytes.status().message() + " (on " + host + ")");
+    return Status(Code::Plan, bytes.status().message() + where);
   Expected<plan::Plan> plan = plan::read(*bytes);
   if (!plan)
-    return Status(Code::Plan, path + ": " + plan.status().message() + " (on " + host + ")");
+    return Status(Code::Plan, path + ": " + plan.status().message() + where);
   return PlanFile{std::move(*plan), plan::digest(*bytes)};
 }
 
@@ -197,7 +199,7 @@ Status Session::load() {
   if (options_.device != "cpu")
     return Status(Code::Plan, "--device=" + options_.device +
                                   ": this build has no such device; it has cpu");
-  Expected<PlanFile> file = readPlan(options_.plan, host_);
+  Expected<PlanFile> file = readPlan(options_.plan, local_ ? "" : host_);
   if (!file)
     return file.status();
   file_ = std::move(*file);
@@ -607,17 +609,17 @@ Status runRank(const RankContext &context, bool &agreed) {
 }
 
 Status verifyPlan(const Options &options) {
-  Expected<PlanFile> file = readPlan(options.plan, "this host");
+  Expected<PlanFile> file = readPlan(options.plan, "");
   if (!file)
     return file.status();
   return plan::verifyAll(file->plan);
 }
 
 Expected<int64_t> ranksOfPlan(const std::string &path) {
-  Expected<plan::Plan> plan = plan::readFile(path);
-  if (!plan)
-    return Status(Code::Plan, path + ": " + plan.status().message());
-  return plan::worldSize(*plan);
+  Expected<PlanFile> file = readPlan(path, "");
+  if (!file)
+    return file.status();
+  return plan::worldSize(file->plan);
 }
 
 } // namespace tenon::tprun
