@@ -31,7 +31,15 @@ static std::string spell(const Variable &variable, int choice, const sharding::M
 void tenon::explain(const BuiltProblem &built, const solver::Solution &solution, ReshardPrices &, const sharding::Mesh &mesh,
                     bool table) {
   MLIRContext *context = built.variables.empty() ? nullptr : built.variables.front().op->getContext();
-  if (!context || (!table && !context->getRemarkEngine()))
+  if (!context)
+    return;
+  // Runner-ups cost more than the solution: they are computed only for who reads them. There may be a remark engine that drops all.
+  remark::detail::InFlightRemark summary =
+      remark::passed(built.variables.front().op->getLoc(), remark::RemarkOpts::name("Assignment").category("tp-assign-shardings"));
+  bool remarks = static_cast<bool>(summary);
+  if (remarks)
+    summary << "chose among the strategies of " << std::to_string(built.variables.size()) << " ops, weights and results";
+  if (!table && !remarks)
     return;
   std::vector<solver::RunnerUp> runners = solver::runnerUps(built.problem, solution);
   if (table)
