@@ -548,3 +548,35 @@ ml_program.global private @w(#ml_program.extern : tensor<4x4xf32>) : tensor<4x4x
 // #tp.view C2
 // expected-error@+1 {{view of 'w' reaches element 16 of a tensor with 16}}
 ml_program.global private @w(#ml_program.extern : tensor<4x4xf32>) : tensor<4x4xf32> {tp.view = #tp.view<"w", shape = [16], offset = 1, sizes = [4, 4], strides = [4, 1]>}
+
+// -----
+// tp.rope C1
+func.func @rope_rank(%x: tensor<8x16xf32>, %t: tensor<8x8xf32>) -> tensor<8x16xf32> {
+  // expected-error@+1 {{expected an input of rank 3 or more}}
+  %0 = tp.rope %x cos %t sin %t interleaved = false : (tensor<8x16xf32>, tensor<8x8xf32>, tensor<8x8xf32>) -> tensor<8x16xf32>
+  return %0 : tensor<8x16xf32>
+}
+
+// -----
+// tp.rope C2
+func.func @rope_positions(%x: tensor<2x8x16xf32>, %p: tensor<2x7xi64>, %t: tensor<8x8xf32>) -> tensor<2x8x16xf32> {
+  // expected-error@+1 {{expected positions [b|1,s]}}
+  %0 = tp.rope %x at %p cos %t sin %t interleaved = false : (tensor<2x8x16xf32>, tensor<2x7xi64>, tensor<8x8xf32>, tensor<8x8xf32>) -> tensor<2x8x16xf32>
+  return %0 : tensor<2x8x16xf32>
+}
+
+// -----
+// tp.rope C3
+func.func @rope_tables(%x: tensor<2x8x16xf32>, %t: tensor<8x9xf32>) -> tensor<2x8x16xf32> {
+  // expected-error@+1 {{expected tables [capacity, rot/2] with rot at most 16}}
+  %0 = tp.rope %x cos %t sin %t interleaved = false : (tensor<2x8x16xf32>, tensor<8x9xf32>, tensor<8x9xf32>) -> tensor<2x8x16xf32>
+  return %0 : tensor<2x8x16xf32>
+}
+
+// -----
+// tp.rope C4
+func.func @rope_short(%x: tensor<2x8x16xf32>, %t: tensor<7x8xf32>) -> tensor<2x8x16xf32> {
+  // expected-error@+1 {{tables of 7 rows are shorter than the sequence of 8}}
+  %0 = tp.rope %x cos %t sin %t interleaved = false : (tensor<2x8x16xf32>, tensor<7x8xf32>, tensor<7x8xf32>) -> tensor<2x8x16xf32>
+  return %0 : tensor<2x8x16xf32>
+}

@@ -163,7 +163,7 @@ LogicalResult MatMulOp::verify() {
 }
 
 LogicalResult UnaryOp::verify() {
-  // UnaryOp C2 (C1 is a trait)
+  // UnaryOp C2
   Type element = elementOf(getInput());
   bool holds = getKind() == UnaryKind::Not ? element.isInteger(1)
                : getKind() == UnaryKind::Neg || getKind() == UnaryKind::Abs ? !element.isInteger(1)
@@ -248,14 +248,14 @@ LogicalResult ConvertOp::verify() {
 }
 
 LogicalResult ConstantOp::verify() {
-  // ConstantOp C2 (C1 is a trait)
+  // ConstantOp C2
   if (!getValue().isSplat() && getValue().getNumElements() > 64)
     return emitOpError() << "a constant that is not a splat has at most 64 elements, found " << getValue().getNumElements();
   return success();
 }
 
 LogicalResult SoftmaxOp::verify() {
-  // SoftmaxOp C2 (C1 is a trait)
+  // SoftmaxOp C2
   if (getDim() < 0 || getDim() >= static_cast<int64_t>(shapeOf(getInput()).size()))
     return emitOpError() << "dim " << getDim() << " is outside the rank " << shapeOf(getInput()).size();
   return success();

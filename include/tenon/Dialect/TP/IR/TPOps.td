@@ -54,6 +54,7 @@ def TP_MatMulOp : TP_GraphOp<"matmul", [AttrSizedOperandSegments], ["getFlops"]>
   let assemblyFormat = [{ $einsum $lhs `,` $rhs (`bias` $bias^)? (`residual` $residual^)? attr-dict `:` functional-type(operands, results) }];
 }
 
+// UnaryOp C1
 def TP_UnaryOp : TP_GraphOp<"unary", [AllTypesMatch<["input", "result"]>]> {
   let summary = "Elementwise function of one tensor";
   let description = [{
@@ -127,6 +128,7 @@ def TP_ConvertOp : TP_GraphOp<"convert"> {
   let assemblyFormat = "$input attr-dict `:` type($input) `to` type($result)";
 }
 
+// ConstantOp C1
 def TP_ConstantOp : TP_GraphOp<"constant", [AllTypesMatch<["value", "result"]>], ["localize"]> {
   let summary = "A small constant";
   let description = [{
@@ -139,6 +141,7 @@ def TP_ConstantOp : TP_GraphOp<"constant", [AllTypesMatch<["value", "result"]>],
   let assemblyFormat = "$value attr-dict";
 }
 
+// SoftmaxOp C1
 def TP_SoftmaxOp : TP_GraphOp<"softmax", [AllTypesMatch<["input", "result"]>]> {
   let summary = "Softmax along one dimension, computed in f32";
   let description = [{
