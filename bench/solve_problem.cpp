@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Times solve() on a problem file (tp-assign-shardings{dump-problem=FILE}): minimum and median of many runs.
+// Times solve() on a problem file (tp-assign-shardings{dump-problem=FILE}): minimum and median of
+// many runs.
 //   solve_problem FILE.json [RUNS]
 
 #include "tenon/Solver/ShardingProblem.h"
@@ -33,13 +34,17 @@ int main(int argc, char **argv) {
   for (int i = 0; i < runs; ++i) {
     auto start = std::chrono::steady_clock::now();
     solution = solveByElimination(problem);
-    milliseconds.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    milliseconds.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+            .count());
   }
   std::sort(milliseconds.begin(), milliseconds.end());
-  std::printf("{\"nodes\": %zu, \"edges\": %zu, \"groups\": %zu, \"objective_s\": %.9g, \"bound_s\": %.9g, \"exact\": %s, "
+  std::printf("{\"nodes\": %zu, \"edges\": %zu, \"groups\": %zu, \"objective_s\": %.9g, "
+              "\"bound_s\": %.9g, \"exact\": %s, "
               "\"largest_table\": %lld, \"ms_min\": %.3f, \"ms_median\": %.3f}\n",
-              problem.nodes.size(), problem.edges.size(), problem.groups.size(), solution.objective, solution.bound,
-              solution.exact ? "true" : "false", static_cast<long long>(solution.largestTable), milliseconds.front(),
+              problem.nodes.size(), problem.edges.size(), problem.groups.size(), solution.objective,
+              solution.bound, solution.exact ? "true" : "false",
+              static_cast<long long>(solution.largestTable), milliseconds.front(),
               milliseconds[milliseconds.size() / 2]);
   return 0;
 }

@@ -7,13 +7,13 @@
 #include "tenon/Target/PlanEmitter.h"
 #include "tenon/Transforms/Passes.h"
 
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/ToolOutputFile.h"
-#include "mlir/Pass/PassManager.h"
-#include "mlir/Pass/PassRegistry.h"
-#include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
 using namespace tenon;
@@ -23,7 +23,8 @@ namespace {
 /// Writes the module to DIR/N-phase.mlir.
 struct DumpPhase : PassWrapper<DumpPhase, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(DumpPhase)
-  DumpPhase(std::string directory, std::string name) : directory(std::move(directory)), name(std::move(name)) {}
+  DumpPhase(std::string directory, std::string name)
+      : directory(std::move(directory)), name(std::move(name)) {}
   StringRef getArgument() const override { return "tp-dump-phase"; }
   StringRef getDescription() const override { return "Write the module after a phase to a file"; }
 
@@ -61,16 +62,19 @@ void addCleanup(OpPassManager &manager) {
 } // namespace
 
 LogicalResult tenon::buildCompilePipeline(OpPassManager &manager, const CompileOptions &options) {
-  static constexpr StringRef phases[] = {"graph", "sharded", "resharded", "collective", "local", "optimized", "plan"};
+  static constexpr StringRef phases[] = {"graph", "sharded",   "resharded", "collective",
+                                         "local", "optimized", "plan"};
   const StringRef *last = llvm::find(phases, options.to.getValue());
   if (last == std::end(phases)) {
-    llvm::errs() << "tp-compile: unknown phase '" << options.to << "'; the phases are " << llvm::join(ArrayRef<StringRef>(phases), ", ") << "\n";
+    llvm::errs() << "tp-compile: unknown phase '" << options.to << "'; the phases are "
+                 << llvm::join(ArrayRef<StringRef>(phases), ", ") << "\n";
     return failure();
   }
   int number = 0;
   auto endOf = [&](StringRef phase) {
     if (!options.dumpDir.empty())
-      manager.addPass(std::make_unique<DumpPhase>(options.dumpDir, std::to_string(number) + "-" + phase.str() + ".mlir"));
+      manager.addPass(std::make_unique<DumpPhase>(options.dumpDir, std::to_string(number) + "-" +
+                                                                       phase.str() + ".mlir"));
     return phases[number++] == *last;
   };
 
@@ -129,9 +133,10 @@ void tenon::registerTenonPasses() {
   registerCanonicalizerPass();
   registerCSEPass();
   registerSymbolDCEPass();
-  PassPipelineRegistration<CompileOptions>("tp-compile", "Compile a graph for every rank of a mesh, up to a phase",
-                                           [](OpPassManager &manager, const CompileOptions &options) {
-                                             if (failed(buildCompilePipeline(manager, options)))
-                                               exit(2);
-                                           });
+  PassPipelineRegistration<CompileOptions>(
+      "tp-compile", "Compile a graph for every rank of a mesh, up to a phase",
+      [](OpPassManager &manager, const CompileOptions &options) {
+        if (failed(buildCompilePipeline(manager, options)))
+          exit(2);
+      });
 }

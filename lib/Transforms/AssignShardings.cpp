@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// tp-assign-shardings: gather (ProblemBuilder), decide (Solver), write down. The decision is one strategy
-// per op and one sharding per weight and entry result; everything else follows from the ops' rules.
+// tp-assign-shardings: gather (ProblemBuilder), decide (Solver), write down. The decision is one
+// strategy per op and one sharding per weight and entry result; everything else follows from the
+// ops' rules.
 
 #include "MeshSpec.h"
 #include "ProblemBuilder.h"
 #include "ShardingReport.h"
 #include "tenon/Transforms/Passes.h"
 
-#include "llvm/Support/FormatVariadic.h"
 #include "mlir/IR/Remarks.h"
+#include "llvm/Support/FormatVariadic.h"
 
 #include "llvm/Support/raw_ostream.h"
 
@@ -34,14 +35,15 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
     FailureOr<cost::MachineModel> machineModel = readMachine();
     if (!wanted || failed(machineModel))
       return signalPassFailure();
-    const sharding::Mesh& mesh = *wanted;
+    const sharding::Mesh &mesh = *wanted;
     cost::CostModel model(*machineModel);
     ReshardPrices prices(mesh, model);
     BuildOptions options;
     options.shardWeights = memory == "shard";
     for (const std::string &axis : replicateOver) {
       FailureOr<sharding::AxisList> axes =
-          toAxes(ArrayAttr::get(&getContext(), StringAttr::get(&getContext(), axis)), mesh, [&] { return module.emitError(); });
+          toAxes(ArrayAttr::get(&getContext(), StringAttr::get(&getContext(), axis)), mesh,
+                 [&] { return module.emitError(); });
       if (failed(axes))
         return signalPassFailure();
       llvm::append_range(options.replicateOver, *axes);
@@ -65,15 +67,19 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
     }
     auto start = std::chrono::steady_clock::now();
     solver::Solution solution = solver::solveByElimination(built->problem);
-    double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (!solution.feasible) {
-      module.emitError() << "no assignment satisfies the pins and the demand that weights are sharded over every axis "
-                            "(memory=shard); drop a pin, name an axis in replicate-over, or use memory=none";
+      module.emitError()
+          << "no assignment satisfies the pins and the demand that weights are sharded over every "
+             "axis "
+             "(memory=shard); drop a pin, name an axis in replicate-over, or use memory=none";
       return signalPassFailure();
     }
     double value = solver::evaluate(built->problem, solution.choice);
     if (!(std::abs(value - solution.objective) <= 1e-9 * std::max(1.0, std::abs(value)) + 1e-15)) {
-      module.emitError() << "the solver's objective " << solution.objective << " differs from its evaluation " << value;
+      module.emitError() << "the solver's objective " << solution.objective
+                         << " differs from its evaluation " << value;
       return signalPassFailure();
     }
     write(module, mesh, *built, solution, model, seconds);
@@ -96,7 +102,9 @@ private:
 
   FailureOr<cost::MachineModel> readMachine() {
     if (memory != "shard" && memory != "none")
-      return getOperation().emitError() << "unknown memory '" << memory << "'; expected shard or none", failure();
+      return getOperation().emitError()
+                 << "unknown memory '" << memory << "'; expected shard or none",
+             failure();
     std::string error;
     std::optional<cost::MachineModel> model = cost::loadMachine(machine, error);
     if (!model)
@@ -104,8 +112,8 @@ private:
     return *model;
   }
 
-  void write(ModuleOp module, const sharding::Mesh &mesh, const BuiltProblem &built, const solver::Solution &solution,
-             const cost::CostModel &model, double seconds) {
+  void write(ModuleOp module, const sharding::Mesh &mesh, const BuiltProblem &built,
+             const solver::Solution &solution, const cost::CostModel &model, double seconds) {
     MLIRContext *context = &getContext();
     OpBuilder builder(module.getBodyRegion());
     if (!findMesh(module)) {
@@ -116,39 +124,48 @@ private:
         parents.push_back(axis.parent);
         sizes.push_back(axis.size);
       }
-      MeshOp::create(builder, module.getLoc(), "mesh", builder.getStrArrayAttr(names), sizes, builder.getStrArrayAttr(parents));
+      MeshOp::create(builder, module.getLoc(), "mesh", builder.getStrArrayAttr(names), sizes,
+                     builder.getStrArrayAttr(parents));
     }
     for (auto [variable, choice] : llvm::zip_equal(built.variables, solution.choice)) {
       switch (variable.kind) {
       case Variable::Kind::Op:
-        variable.op->setAttr(kStrategyAttr, toAttr(context, variable.table->strategies[variable.allowed[choice]],
-                                                   variable.table->rule, mesh));
+        variable.op->setAttr(kStrategyAttr,
+                             toAttr(context, variable.table->strategies[variable.allowed[choice]],
+                                    variable.table->rule, mesh));
         variable.op->removeAttr(kShardingAttr);
         break;
       case Variable::Kind::Weight:
         variable.op->setAttr(kShardingAttr, toAttr(context, variable.shardings[choice], mesh));
         break;
       case Variable::Kind::Result:
-        variable.op->getParentOfType<func::FuncOp>().setResultAttr(variable.resultNumber, kShardingAttr,
-                                                                   toAttr(context, variable.shardings[choice], mesh));
+        variable.op->getParentOfType<func::FuncOp>().setResultAttr(
+            variable.resultNumber, kShardingAttr,
+            toAttr(context, variable.shardings[choice], mesh));
         break;
       }
     }
     std::string text;
     llvm::raw_string_ostream os(text);
-    os << llvm::formatv("{{\"objective_s\": {0:e9}, \"bound_s\": {1:e9}, \"gap\": {2:e3}, \"method\": \"{3}\", \"covers\": "
-                        "\"enumerated strategies, this cost model, memory={4}, same-target sharing, before fusion and scheduling\", "
-                        "\"variables\": {5}, \"largest_table\": {6}}",
-                        solution.objective, solution.bound,
-                        solution.objective > 0 ? (solution.objective - solution.bound) / solution.objective : 0.0,
-                        solution.exact ? "exact elimination" : "local search with a mini-bucket bound", memory,
-                        built.variables.size(), solution.largestTable);
+    os << llvm::formatv(
+        "{{\"objective_s\": {0:e9}, \"bound_s\": {1:e9}, \"gap\": {2:e3}, \"method\": \"{3}\", "
+        "\"covers\": "
+        "\"enumerated strategies, this cost model, memory={4}, same-target sharing, before fusion "
+        "and scheduling\", "
+        "\"variables\": {5}, \"largest_table\": {6}}",
+        solution.objective, solution.bound,
+        solution.objective > 0 ? (solution.objective - solution.bound) / solution.objective : 0.0,
+        solution.exact ? "exact elimination" : "local search with a mini-bucket bound", memory,
+        built.variables.size(), solution.largestTable);
     module->setAttr("tp.certificate", builder.getStringAttr(text));
-    module->setAttr("tp.machine", builder.getStringAttr(model.machine().name + " " + model.machine().digest()));
-    remark::analysis(module.getLoc(), remark::RemarkOpts::name("Certificate").category("tp-assign-shardings"))
+    module->setAttr("tp.machine",
+                    builder.getStringAttr(model.machine().name + " " + model.machine().digest()));
+    remark::analysis(module.getLoc(),
+                     remark::RemarkOpts::name("Certificate").category("tp-assign-shardings"))
         << text << " solved in " << llvm::formatv("{0:f3} ms", seconds * 1e3).str();
     if (report)
-      llvm::errs() << "certificate: " << text << "\nsolve: " << llvm::formatv("{0:f3} ms\n", seconds * 1e3);
+      llvm::errs() << "certificate: " << text
+                   << "\nsolve: " << llvm::formatv("{0:f3} ms\n", seconds * 1e3);
   }
 };
 

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// tp-fuse: what saves a pass over memory. First matmul epilogues (bias, activation, residual), then chains of
-// elementwise ops of one shape into one expression. A value with several users is never recomputed.
+// tp-fuse: what saves a pass over memory. First matmul epilogues (bias, activation, residual), then
+// chains of elementwise ops of one shape into one expression. A value with several users is never
+// recomputed.
 
 #include "tenon/Transforms/Passes.h"
 
+#include "mlir/IR/Matchers.h"
+#include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "mlir/IR/Matchers.h"
-#include "mlir/IR/PatternMatch.h"
 
 namespace tenon {
 #define GEN_PASS_DEF_FUSEPASS
@@ -51,10 +52,12 @@ MatMulOp soleMatMul(Value value, Type type) {
 }
 
 /// Rebuilds the matmul where its user stands, with the user folded in.
-void rebuild(MatMulOp matmul, Operation *user, Value bias, Value residual, ActivationKind activation) {
+void rebuild(MatMulOp matmul, Operation *user, Value bias, Value residual,
+             ActivationKind activation) {
   OpBuilder builder(user);
-  auto fused = MatMulOp::create(builder, matmul.getLoc(), matmul.getType(), matmul.getEinsumAttr(), matmul.getLhs(), matmul.getRhs(),
-                                bias, residual, ActivationKindAttr::get(user->getContext(), activation));
+  auto fused = MatMulOp::create(builder, matmul.getLoc(), matmul.getType(), matmul.getEinsumAttr(),
+                                matmul.getLhs(), matmul.getRhs(), bias, residual,
+                                ActivationKindAttr::get(user->getContext(), activation));
   user->getResult(0).replaceAllUsesWith(fused.getResult());
   user->erase();
   matmul.erase();
@@ -64,7 +67,8 @@ bool foldIntoMatMul(Operation *op) {
   if (auto unary = dyn_cast<UnaryOp>(op)) {
     std::optional<ActivationKind> activation = activationOf(unary.getKind());
     MatMulOp matmul = soleMatMul(unary.getInput(), unary.getType());
-    if (!activation || !matmul || matmul.getResidual() || matmul.getActivation() != ActivationKind::None)
+    if (!activation || !matmul || matmul.getResidual() ||
+        matmul.getActivation() != ActivationKind::None)
       return false;
     rebuild(matmul, op, matmul.getBias(), {}, *activation);
     return true;
@@ -72,7 +76,8 @@ bool foldIntoMatMul(Operation *op) {
   auto add = dyn_cast<BinaryOp>(op);
   if (!add || add.getKind() != BinaryKind::Add)
     return false;
-  for (auto [value, other] : {std::pair<Value, Value>{add.getLhs(), add.getRhs()}, {add.getRhs(), add.getLhs()}}) {
+  for (auto [value, other] :
+       {std::pair<Value, Value>{add.getLhs(), add.getRhs()}, {add.getRhs(), add.getLhs()}}) {
     MatMulOp matmul = soleMatMul(value, add.getType());
     if (!matmul || matmul.getResidual() || other.getDefiningOp<ConstantOp>())
       continue;
@@ -96,14 +101,16 @@ bool isFloatOrBool(Type type) { return isa<FloatType>(type) || type.isInteger(1)
 
 bool isPointwise(Operation *op) {
   return op && isa<UnaryOp, BinaryOp, CompareOp, SelectOp>(op) &&
-         llvm::all_of(op->getOperands(), [](Value v) { return isFloatOrBool(typeOf(v).getElementType()); });
+         llvm::all_of(op->getOperands(),
+                      [](Value v) { return isFloatOrBool(typeOf(v).getElementType()); });
 }
 
 std::string operatorName(Operation *op) {
   return llvm::TypeSwitch<Operation *, std::string>(op)
       .Case<UnaryOp>([](UnaryOp unary) { return stringifyUnaryKind(unary.getKind()).str(); })
       .Case<BinaryOp>([](BinaryOp binary) { return stringifyBinaryKind(binary.getKind()).str(); })
-      .Case<CompareOp>([](CompareOp compare) { return stringifyCompareKind(compare.getKind()).str(); })
+      .Case<CompareOp>(
+          [](CompareOp compare) { return stringifyCompareKind(compare.getKind()).str(); })
       .Default([](Operation *) { return std::string("select"); });
 }
 
@@ -123,7 +130,9 @@ std::string exactText(double number) {
 
 /// Appends the postfix form of a value. `root` is the op whose result the expression becomes.
 void append(Value value, Operation *root, Expression &expression) {
-  auto emit = [&](const std::string &term) { expression.text += (expression.text.empty() ? "" : " ") + term; };
+  auto emit = [&](const std::string &term) {
+    expression.text += (expression.text.empty() ? "" : " ") + term;
+  };
   DenseElementsAttr constant;
   if (auto op = value.getDefiningOp<ConstantOp>())
     constant = dyn_cast<DenseElementsAttr>(op.getValue());
@@ -133,11 +142,14 @@ void append(Value value, Operation *root, Expression &expression) {
       return emit(exactText(number));
   }
   Operation *op = value.getDefiningOp();
-  bool absorbs = op == root || (isPointwise(op) && value.hasOneUse() && typeOf(value).getShape() == typeOf(root->getResult(0)).getShape() &&
-                                op->getBlock() == root->getBlock() && expression.operators < kMaxOperators);
+  bool absorbs =
+      op == root || (isPointwise(op) && value.hasOneUse() &&
+                     typeOf(value).getShape() == typeOf(root->getResult(0)).getShape() &&
+                     op->getBlock() == root->getBlock() && expression.operators < kMaxOperators);
   if (!absorbs) {
     expression.inputs.insert(value);
-    return emit("$" + std::to_string(std::distance(expression.inputs.begin(), llvm::find(expression.inputs, value))));
+    return emit("$" + std::to_string(std::distance(expression.inputs.begin(),
+                                                   llvm::find(expression.inputs, value))));
   }
   ++expression.operators;
   expression.absorbed.push_back(op);
@@ -151,11 +163,12 @@ bool fuseExpression(Operation *root) {
     return false;
   Expression expression;
   append(root->getResult(0), root, expression);
-  if (expression.absorbed.size() < 2 || expression.operators > kMaxOperators || expression.inputs.empty())
+  if (expression.absorbed.size() < 2 || expression.operators > kMaxOperators ||
+      expression.inputs.empty())
     return false;
   OpBuilder builder(root);
-  auto fused = ElementwiseOp::create(builder, root->getLoc(), root->getResult(0).getType(), expression.text,
-                                     expression.inputs.getArrayRef());
+  auto fused = ElementwiseOp::create(builder, root->getLoc(), root->getResult(0).getType(),
+                                     expression.text, expression.inputs.getArrayRef());
   root->getResult(0).replaceAllUsesWith(fused.getResult());
   for (Operation *op : expression.absorbed)
     op->erase();

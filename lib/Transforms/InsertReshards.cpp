@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// tp-insert-reshards: after it, every operand already has the sharding that its user's strategy demands.
-// Users that demand the same form of a value share one tp.reshard, placed before the first of them.
+// tp-insert-reshards: after it, every operand already has the sharding that its user's strategy
+// demands. Users that demand the same form of a value share one tp.reshard, placed before the first
+// of them.
 
 #include "ValueShardings.h"
 #include "tenon/Transforms/Passes.h"
@@ -48,12 +49,14 @@ struct InsertReshards : tenon::impl::InsertReshardsPassBase<InsertReshards> {
       std::map<std::pair<void *, sharding::Sharding>, size_t> index;
       for (Operation &op : function.getBody().front())
         for (OpOperand &operand : op.getOpOperands()) {
-          FailureOr<sharding::Sharding> from = shardings->of(operand.get()), to = shardings->demand(operand);
+          FailureOr<sharding::Sharding> from = shardings->of(operand.get()),
+                                        to = shardings->demand(operand);
           if (failed(from) || failed(to))
             return signalPassFailure();
           if (*from == *to)
             continue;
-          auto [it, isNew] = index.try_emplace({operand.get().getAsOpaquePointer(), *to}, groups.size());
+          auto [it, isNew] =
+              index.try_emplace({operand.get().getAsOpaquePointer(), *to}, groups.size());
           if (isNew)
             groups.push_back({operand.get(), *from, *to, {}});
           groups[it->second].uses.push_back(&operand);
@@ -63,7 +66,8 @@ struct InsertReshards : tenon::impl::InsertReshardsPassBase<InsertReshards> {
       Operation *first = group.uses.front()->getOwner();
       OpBuilder builder(first);
       Operation *producer = group.value.getDefiningOp();
-      auto reshard = ReshardOp::create(builder, producer ? producer->getLoc() : first->getLoc(), group.value.getType(), group.value,
+      auto reshard = ReshardOp::create(builder, producer ? producer->getLoc() : first->getLoc(),
+                                       group.value.getType(), group.value,
                                        toAttr(&getContext(), group.from, shardings->mesh()),
                                        toAttr(&getContext(), group.to, shardings->mesh()),
                                        builder.getStringAttr(causeOf(group.value, first)));

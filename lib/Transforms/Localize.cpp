@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// tp-localize: from global types and strategies to one rank's program. A module pass: globals and all entry
-// points change together. Builds fresh functions; each op builds its own local form through its interface, and padding that a
-// reduction could see is masked first.
+// tp-localize: from global types and strategies to one rank's program. A module pass: globals and
+// all entry points change together. Builds fresh functions; each op builds its own local form
+// through its interface, and padding that a reduction could see is masked first.
 
 #include "Padding.h"
 #include "ValueShardings.h"
@@ -28,7 +28,8 @@ namespace {
 class FunctionLocalizer {
 public:
   FunctionLocalizer(func::FuncOp function, ValueShardings &shardings)
-      : source(function), shardings(shardings), mesh(shardings.mesh()), builder(function.getContext()) {}
+      : source(function), shardings(shardings), mesh(shardings.mesh()),
+        builder(function.getContext()) {}
 
   LogicalResult run();
 
@@ -38,9 +39,11 @@ private:
   LogicalResult localizeGraphOp(Operation *op);
   void localizeCollective(Operation *op, const Sharding &to);
   /// Masks what a reduction over padded dimensions could see.
-  void maskOperands(Operation *op, const sharding::Rule &rule, const sharding::Strategy &strategy, SmallVector<Value> &operands);
-  Value mask(Operation *op, Value local, Value global, const Sharding &sharding, const sharding::DimFactors &factors, double value,
-             const sharding::Rule &rule, unsigned operand);
+  void maskOperands(Operation *op, const sharding::Rule &rule, const sharding::Strategy &strategy,
+                    SmallVector<Value> &operands);
+  Value mask(Operation *op, Value local, Value global, const Sharding &sharding,
+             const sharding::DimFactors &factors, double value, const sharding::Rule &rule,
+             unsigned operand);
 
   func::FuncOp source, target;
   ValueShardings &shardings;
@@ -65,7 +68,8 @@ LogicalResult FunctionLocalizer::createFunction() {
   target = func::FuncOp::create(builder, source.getLoc(), source.getName(),
                                 builder.getFunctionType(source.getArgumentTypes(), results));
   for (unsigned i = 0; i < source.getNumArguments(); ++i)
-    for (NamedAttribute attribute : source.getArgAttrDict(i) ? source.getArgAttrDict(i).getValue() : ArrayRef<NamedAttribute>())
+    for (NamedAttribute attribute : source.getArgAttrDict(i) ? source.getArgAttrDict(i).getValue()
+                                                             : ArrayRef<NamedAttribute>())
       if (attribute.getName() != kShardingAttr)
         target.setArgAttr(i, attribute.getName(), attribute.getValue());
   for (auto [i, sharding] : llvm::enumerate(resultShardings)) {
@@ -73,7 +77,8 @@ LogicalResult FunctionLocalizer::createFunction() {
       for (NamedAttribute attribute : attributes)
         target.setResultAttr(i, attribute.getName(), attribute.getValue());
     target.setResultAttr(i, kShardingAttr, toAttr(builder.getContext(), sharding, mesh));
-    target.setResultAttr(i, kShapeAttr, builder.getDenseI64ArrayAttr(typeOf(terminator->getOperand(i)).getShape()));
+    target.setResultAttr(
+        i, kShapeAttr, builder.getDenseI64ArrayAttr(typeOf(terminator->getOperand(i)).getShape()));
   }
   Block *block = target.addEntryBlock();
   builder.setInsertionPointToStart(block);
@@ -90,13 +95,15 @@ LogicalResult FunctionLocalizer::createFunction() {
       Sharding next = now;
       next.dims[dim] = axes;
       MLIRContext *context = builder.getContext();
-      value = LocalSliceOp::create(builder, source.getLoc(), localType(typeOf(from), next, mesh), value, toAttr(context, axes, mesh),
-                                   toAttr(context, now, mesh), toAttr(context, next, mesh),
-                                   builder.getDenseI64ArrayAttr(typeOf(from).getShape()), StringAttr());
+      value = LocalSliceOp::create(
+          builder, source.getLoc(), localType(typeOf(from), next, mesh), value,
+          toAttr(context, axes, mesh), toAttr(context, now, mesh), toAttr(context, next, mesh),
+          builder.getDenseI64ArrayAttr(typeOf(from).getShape()), StringAttr());
       now = next;
     }
     mapping.map(from, value);
-    padding[from] = hasPadding(typeOf(from).getShape(), *sharding, mesh) ? Padding::Zero : Padding::None;
+    padding[from] =
+        hasPadding(typeOf(from).getShape(), *sharding, mesh) ? Padding::Zero : Padding::None;
   }
   return success();
 }
@@ -127,10 +134,11 @@ LogicalResult FunctionLocalizer::localize(Operation *op) {
   if (failed(to))
     return failure();
   if (auto load = dyn_cast<ml_program::GlobalLoadConstOp>(op)) {
-    Value value = ml_program::GlobalLoadConstOp::create(builder, load.getLoc(), localType(typeOf(load.getResult()), *to, mesh),
-                                                        load.getGlobal());
+    Value value = ml_program::GlobalLoadConstOp::create(
+        builder, load.getLoc(), localType(typeOf(load.getResult()), *to, mesh), load.getGlobal());
     mapping.map(load.getResult(), value);
-    padding[load.getResult()] = hasPadding(typeOf(load.getResult()).getShape(), *to, mesh) ? Padding::Zero : Padding::None;
+    padding[load.getResult()] =
+        hasPadding(typeOf(load.getResult()).getShape(), *to, mesh) ? Padding::Zero : Padding::None;
     return success();
   }
   localizeCollective(op, *to);
@@ -139,33 +147,41 @@ LogicalResult FunctionLocalizer::localize(Operation *op) {
 
 void FunctionLocalizer::localizeCollective(Operation *op, const Sharding &to) {
   Value input = op->getOperand(0), result = op->getResult(0);
-  Operation *local = tp::detail::cloneLocal(op, builder, mapping.lookup(input), localType(typeOf(result), to, mesh));
+  Operation *local = tp::detail::cloneLocal(op, builder, mapping.lookup(input),
+                                            localType(typeOf(result), to, mesh));
   mapping.map(result, local->getResult(0));
   // Collectives add padding of zeros only; gathers cut it.
   bool padded = hasPadding(typeOf(result).getShape(), to, mesh);
   padding[result] = padded ? worse(padding.lookup(input), Padding::Zero) : Padding::None;
 }
 
-Value FunctionLocalizer::mask(Operation *op, Value local, Value global, const Sharding &sharding, const sharding::DimFactors &factors,
-                              double value, const sharding::Rule &rule, unsigned operand) {
+Value FunctionLocalizer::mask(Operation *op, Value local, Value global, const Sharding &sharding,
+                              const sharding::DimFactors &factors, double value,
+                              const sharding::Rule &rule, unsigned operand) {
   for (auto [dim, list] : llvm::enumerate(rule.operands[operand])) {
     if (list != factors || !hasPadding(typeOf(global).getShape()[dim], sharding.dims[dim], mesh))
       continue;
-    local = MaskPaddingOp::create(builder, op->getLoc(), local.getType(), local, builder.getI64IntegerAttr(static_cast<int64_t>(dim)),
-                                  rankValue(builder.getContext(), true, typeOf(global).getShape()[dim], sharding.dims[dim], mesh),
-                                  builder.getF64FloatAttr(value));
+    local =
+        MaskPaddingOp::create(builder, op->getLoc(), local.getType(), local,
+                              builder.getI64IntegerAttr(static_cast<int64_t>(dim)),
+                              rankValue(builder.getContext(), true, typeOf(global).getShape()[dim],
+                                        sharding.dims[dim], mesh),
+                              builder.getF64FloatAttr(value));
   }
   return local;
 }
 
-void FunctionLocalizer::maskOperands(Operation *op, const sharding::Rule &rule, const sharding::Strategy &strategy,
+void FunctionLocalizer::maskOperands(Operation *op, const sharding::Rule &rule,
+                                     const sharding::Strategy &strategy,
                                      SmallVector<Value> &operands) {
   for (auto [index, factor] : llvm::enumerate(rule.factors)) {
-    if (factor.kind != sharding::FactorKind::Reduction || !hasPadding(factor.size, strategy.factorAxes[index], mesh))
+    if (factor.kind != sharding::FactorKind::Reduction ||
+        !hasPadding(factor.size, strategy.factorAxes[index], mesh))
       continue;
     sharding::DimFactors factors{static_cast<int>(index)};
     auto maskOperand = [&](unsigned i, double value) {
-      operands[i] = mask(op, operands[i], op->getOperand(i), sharding::operandSharding(rule, strategy, i), factors, value, rule, i);
+      operands[i] = mask(op, operands[i], op->getOperand(i),
+                         sharding::operandSharding(rule, strategy, i), factors, value, rule, i);
     };
     auto state = [&](unsigned i) { return padding.lookup(op->getOperand(i)); };
     if (isa<MatMulOp>(op)) {
@@ -194,7 +210,8 @@ LogicalResult FunctionLocalizer::localizeGraphOp(Operation *op) {
   auto &[rule, strategy] = *decided;
   for (auto [factor, axes] : llvm::zip_equal(rule.factors, strategy.factorAxes))
     if (factor.positional && !axes.empty() && !isa<AttentionOp, RopeOp>(op))
-      return op->emitOpError() << "reads positions along '" << factor.name << "', which is sharded, but has no block offset";
+      return op->emitOpError() << "reads positions along '" << factor.name
+                               << "', which is sharded, but has no block offset";
   SmallVector<Value> operands;
   SmallVector<Padding> states;
   for (Value operand : op->getOperands()) {
@@ -209,7 +226,8 @@ LogicalResult FunctionLocalizer::localizeGraphOp(Operation *op) {
     types.push_back(localType(typeOf(result), sharding, mesh));
     padded.push_back(hasPadding(typeOf(result).getShape(), sharding, mesh));
   }
-  Operation *local = cast<ShardableOpInterface>(op).localize(builder, operands, types, strategy, mesh);
+  Operation *local =
+      cast<ShardableOpInterface>(op).localize(builder, operands, types, strategy, mesh);
   if (!local)
     return failure();
   mapping.map(op->getResults(), local->getResults());
@@ -233,7 +251,8 @@ struct Localize : tenon::impl::LocalizePassBase<Localize> {
         global.emitOpError() << "has no " << kShardingAttr;
         return signalPassFailure();
       }
-      FailureOr<Sharding> sharding = toSharding(attr, type.getRank(), shardings->mesh(), [&] { return global.emitOpError(); });
+      FailureOr<Sharding> sharding =
+          toSharding(attr, type.getRank(), shardings->mesh(), [&] { return global.emitOpError(); });
       if (failed(sharding))
         return signalPassFailure();
       RankedTensorType local = localType(type, *sharding, shardings->mesh());

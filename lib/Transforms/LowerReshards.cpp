@@ -34,15 +34,18 @@ struct LowerReshards : tenon::impl::LowerReshardsPassBase<LowerReshards> {
     std::vector<std::pair<ReshardOp, sharding::ReshardPath>> paths;
     bool ok = true;
     getOperation().walk([&](ReshardOp op) {
-      auto from = toSharding(op.getFrom(), op.getType().getRank(), mesh, [&] { return op.emitOpError(); });
-      auto to = toSharding(op.getTo(), op.getType().getRank(), mesh, [&] { return op.emitOpError(); });
+      auto from =
+          toSharding(op.getFrom(), op.getType().getRank(), mesh, [&] { return op.emitOpError(); });
+      auto to =
+          toSharding(op.getTo(), op.getType().getRank(), mesh, [&] { return op.emitOpError(); });
       if (failed(from) || failed(to)) {
         ok = false;
         return;
       }
       auto path = prices.path(cast<RankedTensorType>(op.getType()), *from, *to);
       if (!path) {
-        op.emitOpError() << "no list of collectives leads from " << op.getFrom() << " to " << op.getTo();
+        op.emitOpError() << "no list of collectives leads from " << op.getFrom() << " to "
+                         << op.getTo();
         ok = false;
         return;
       }
@@ -70,8 +73,8 @@ private:
       ArrayAttr axes = toAttr(&getContext(), step.axes, mesh);
       auto create = [&](auto tag) -> Value {
         using Op = decltype(tag);
-        return Op::create(builder, op.getLoc(), type, value, axes, from, to, builder.getDenseI64ArrayAttr(type.getShape()),
-                          op.getCauseAttr());
+        return Op::create(builder, op.getLoc(), type, value, axes, from, to,
+                          builder.getDenseI64ArrayAttr(type.getShape()), op.getCauseAttr());
       };
       switch (step.kind) {
       case sharding::StepKind::Slice:

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// tp-merge-matmuls: matmuls of one input over different weights (q, k and v; gate and up) become one matmul over
-// a weight in parts. Each part keeps its own view and sharding, so merging after localisation is per block and per
-// head by construction. Merged only where every entry point merges the same weights: a weight is held once.
+// tp-merge-matmuls: matmuls of one input over different weights (q, k and v; gate and up) become
+// one matmul over a weight in parts. Each part keeps its own view and sharding, so merging after
+// localisation is per block and per head by construction. Merged only where every entry point
+// merges the same weights: a weight is held once.
 //
-// Worked example: x [b,s,k], wq [g,r,d,k], wk [g,d,k] with local sizes 6*64 and 2*64 rows: one weight [512, k] with
-// parts at offsets 0 and 384*k, one matmul "bsk,nk->bsn", and slices [0,384) and [384,512) of its result.
+// Worked example: x [b,s,k], wq [g,r,d,k], wk [g,d,k] with local sizes 6*64 and 2*64 rows: one
+// weight [512, k] with parts at offsets 0 and 384*k, one matmul "bsk,nk->bsn", and slices [0,384)
+// and [384,512) of its result.
 
 #include "tenon/Transforms/Passes.h"
 
@@ -32,14 +34,15 @@ static int64_t elements(ArrayRef<int64_t> shape) {
 
 namespace {
 
-/// One matmul that may be merged: x [rows.., k..] times a loaded weight whose free dimensions come last in the result.
+/// One matmul that may be merged: x [rows.., k..] times a loaded weight whose free dimensions come
+/// last in the result.
 struct Candidate {
   MatMulOp matmul;
   ml_program::GlobalLoadConstOp weight;
-  BinaryOp biasAdd;                     ///< Null without a bias.
-  ml_program::GlobalLoadConstOp bias;   ///< Null without a bias.
+  BinaryOp biasAdd;                   ///< Null without a bias.
+  ml_program::GlobalLoadConstOp bias; ///< Null without a bias.
   std::string rows, contracted, free;
-  bool freeFirst = false;               ///< Weight is [free.., contracted..], else [contracted.., free..].
+  bool freeFirst = false; ///< Weight is [free.., contracted..], else [contracted.., free..].
 };
 
 std::optional<Candidate> candidateOf(MatMulOp matmul) {
@@ -47,7 +50,8 @@ std::optional<Candidate> candidateOf(MatMulOp matmul) {
   Candidate candidate;
   candidate.matmul = matmul;
   candidate.weight = matmul.getRhs().getDefiningOp<ml_program::GlobalLoadConstOp>();
-  if (failed(einsum) || !candidate.weight || !matmul.getRhs().hasOneUse() || matmul.getBias() || matmul.getResidual())
+  if (failed(einsum) || !candidate.weight || !matmul.getRhs().hasOneUse() || matmul.getBias() ||
+      matmul.getResidual())
     return std::nullopt;
   StringRef lhs(einsum->lhs), rhs(einsum->rhs), result(einsum->result);
   for (char c : lhs)
@@ -55,17 +59,21 @@ std::optional<Candidate> candidateOf(MatMulOp matmul) {
   for (char c : rhs)
     if (!lhs.contains(c))
       candidate.free.push_back(c);
-  if (candidate.free.empty() || lhs != candidate.rows + candidate.contracted || result != candidate.rows + candidate.free)
+  if (candidate.free.empty() || lhs != candidate.rows + candidate.contracted ||
+      result != candidate.rows + candidate.free)
     return std::nullopt;
   if (rhs == candidate.free + candidate.contracted)
     candidate.freeFirst = true;
   else if (rhs != candidate.contracted + candidate.free)
     return std::nullopt;
   if (matmul.getResult().hasOneUse())
-    if (auto add = dyn_cast<BinaryOp>(*matmul.getResult().getUsers().begin()); add && add.getKind() == BinaryKind::Add) {
+    if (auto add = dyn_cast<BinaryOp>(*matmul.getResult().getUsers().begin());
+        add && add.getKind() == BinaryKind::Add) {
       Value other = add.getLhs() == matmul.getResult() ? add.getRhs() : add.getLhs();
       auto load = other.getDefiningOp<ml_program::GlobalLoadConstOp>();
-      if (load && other.hasOneUse() && typeOf(other).getShape() == typeOf(matmul.getResult()).getShape().take_back(candidate.free.size())) {
+      if (load && other.hasOneUse() &&
+          typeOf(other).getShape() ==
+              typeOf(matmul.getResult()).getShape().take_back(candidate.free.size())) {
         candidate.biasAdd = add;
         candidate.bias = load;
       }
@@ -82,7 +90,8 @@ struct MergeMatmuls : tenon::impl::MergeMatmulsPassBase<MergeMatmuls> {
     SymbolTable symbols(module);
     // How often each global is loaded: a weight with other users is left alone.
     llvm::DenseMap<StringAttr, int> loads;
-    module.walk([&](ml_program::GlobalLoadConstOp load) { ++loads[load.getGlobal().getLeafReference()]; });
+    module.walk(
+        [&](ml_program::GlobalLoadConstOp load) { ++loads[load.getGlobal().getLeafReference()]; });
 
     std::vector<std::vector<Candidate>> groups;
     for (auto function : module.getOps<func::FuncOp>()) {
@@ -92,8 +101,10 @@ struct MergeMatmuls : tenon::impl::MergeMatmulsPassBase<MergeMatmuls> {
         std::optional<Candidate> candidate = candidateOf(matmul);
         if (!candidate)
           continue;
-        GroupKey key{matmul.getLhs().getAsOpaquePointer(), static_cast<int64_t>(candidate->contracted.size()), candidate->freeFirst,
-                     candidate->bias != nullptr, typeOf(matmul.getResult()).getElementType().getAsOpaquePointer()};
+        GroupKey key{matmul.getLhs().getAsOpaquePointer(),
+                     static_cast<int64_t>(candidate->contracted.size()), candidate->freeFirst,
+                     candidate->bias != nullptr,
+                     typeOf(matmul.getResult()).getElementType().getAsOpaquePointer()};
         auto [it, isNew] = index.try_emplace(key, local.size());
         if (isNew)
           local.emplace_back();
@@ -112,7 +123,8 @@ struct MergeMatmuls : tenon::impl::MergeMatmulsPassBase<MergeMatmuls> {
       bool complete = llvm::all_of(group, [&](const Candidate &c) {
         auto mergeable = [&](ml_program::GlobalLoadConstOp load) {
           auto global = symbols.lookup<ml_program::GlobalOp>(load.getGlobal().getLeafReference());
-          return global && global->hasAttr(kViewAttr) && loads.lookup(load.getGlobal().getLeafReference()) == expected;
+          return global && global->hasAttr(kViewAttr) &&
+                 loads.lookup(load.getGlobal().getLeafReference()) == expected;
         };
         return mergeable(c.weight) && (!c.bias || mergeable(c.bias));
       });
@@ -125,13 +137,17 @@ private:
   static std::string nameOf(ArrayRef<Candidate> group) {
     std::string name;
     for (const Candidate &candidate : group)
-      name += (name.empty() ? "" : "+") + const_cast<Candidate &>(candidate).weight.getGlobal().getLeafReference().str();
+      name += (name.empty() ? "" : "+") +
+              const_cast<Candidate &>(candidate).weight.getGlobal().getLeafReference().str();
     return name;
   }
 
-  /// A global made of the parts' globals; found again when another entry point merges the same ones.
-  ml_program::GlobalOp mergedGlobal(ArrayRef<ml_program::GlobalLoadConstOp> parts, RankedTensorType type,
-                                    ArrayRef<std::pair<int64_t, SmallVector<int64_t>>> places, SymbolTable &symbols) {
+  /// A global made of the parts' globals; found again when another entry point merges the same
+  /// ones.
+  ml_program::GlobalOp mergedGlobal(ArrayRef<ml_program::GlobalLoadConstOp> parts,
+                                    RankedTensorType type,
+                                    ArrayRef<std::pair<int64_t, SmallVector<int64_t>>> places,
+                                    SymbolTable &symbols) {
     std::string name;
     for (ml_program::GlobalLoadConstOp part : parts)
       name += (name.empty() ? "" : "+") + part.getGlobal().getLeafReference().str();
@@ -141,21 +157,25 @@ private:
     SmallVector<Attribute> dictionaries;
     Attribute stored;
     for (auto [part, place] : llvm::zip_equal(parts, places)) {
-      auto global = symbols.lookup<ml_program::GlobalOp>(const_cast<ml_program::GlobalLoadConstOp &>(part).getGlobal().getLeafReference());
+      auto global = symbols.lookup<ml_program::GlobalOp>(
+          const_cast<ml_program::GlobalLoadConstOp &>(part).getGlobal().getLeafReference());
       NamedAttrList list;
       list.set("view", global->getAttr(kViewAttr));
       list.set("sharding", global->getAttr(kShardingAttr));
-      list.set("shape", builder.getDenseI64ArrayAttr(cast<RankedTensorType>(global.getType()).getShape()));
+      list.set("shape",
+               builder.getDenseI64ArrayAttr(cast<RankedTensorType>(global.getType()).getShape()));
       list.set("offset", builder.getI64IntegerAttr(place.first));
       list.set("strides", builder.getDenseI64ArrayAttr(place.second));
       if (Attribute attr = global->getAttr(kStoredAttr))
         stored = attr;
       dictionaries.push_back(list.getDictionary(&getContext()));
     }
-    auto first = symbols.lookup<ml_program::GlobalOp>(const_cast<ml_program::GlobalLoadConstOp &>(parts.front()).getGlobal().getLeafReference());
+    auto first = symbols.lookup<ml_program::GlobalOp>(
+        const_cast<ml_program::GlobalLoadConstOp &>(parts.front()).getGlobal().getLeafReference());
     builder.setInsertionPoint(first);
-    auto merged = ml_program::GlobalOp::create(builder, first.getLoc(), name, type, /*is_mutable=*/false,
-                                               ml_program::ExternAttr::get(&getContext(), type), builder.getStringAttr("private"));
+    auto merged = ml_program::GlobalOp::create(
+        builder, first.getLoc(), name, type, /*is_mutable=*/false,
+        ml_program::ExternAttr::get(&getContext(), type), builder.getStringAttr("private"));
     merged->setAttr(kPartsAttr, builder.getArrayAttr(dictionaries));
     if (stored)
       merged->setAttr(kStoredAttr, stored);
@@ -167,11 +187,13 @@ private:
     MatMulOp firstMatMul = group.front().matmul;
     ArrayRef<int64_t> input = typeOf(firstMatMul.getLhs()).getShape();
     const Candidate &shape = group.front();
-    SmallVector<int64_t> rowShape(input.take_front(shape.rows.size())), contractedShape(input.drop_front(shape.rows.size()));
+    SmallVector<int64_t> rowShape(input.take_front(shape.rows.size())),
+        contractedShape(input.drop_front(shape.rows.size()));
     int64_t depth = elements(contractedShape), total = 0;
     SmallVector<int64_t> widths;
     for (Candidate &candidate : group)
-      total += widths.emplace_back(elements(typeOf(candidate.matmul.getResult()).getShape().drop_front(shape.rows.size())));
+      total += widths.emplace_back(
+          elements(typeOf(candidate.matmul.getResult()).getShape().drop_front(shape.rows.size())));
 
     // Where each part lies: rows of [n, k..], or columns of [k.., n].
     SmallVector<std::pair<int64_t, SmallVector<int64_t>>> places, biasPlaces;
@@ -210,7 +232,8 @@ private:
     OpBuilder builder(firstMatMul);
     Location loc = firstMatMul.getLoc();
     auto load = [&](ml_program::GlobalOp global, RankedTensorType type) -> Value {
-      return ml_program::GlobalLoadConstOp::create(builder, loc, type, FlatSymbolRefAttr::get(global.getSymNameAttr()));
+      return ml_program::GlobalLoadConstOp::create(builder, loc, type,
+                                                   FlatSymbolRefAttr::get(global.getSymNameAttr()));
     };
     char n = 'n';
     while (StringRef(shape.rows + shape.contracted).contains(n))
@@ -219,25 +242,32 @@ private:
     std::string rhs = shape.freeFirst ? n + shape.contracted : shape.contracted + n;
     SmallVector<int64_t> resultShape(rowShape);
     resultShape.push_back(total);
-    auto resultType = RankedTensorType::get(resultShape, typeOf(firstMatMul.getResult()).getElementType());
+    auto resultType =
+        RankedTensorType::get(resultShape, typeOf(firstMatMul.getResult()).getElementType());
     Value bias;
     if (!biases.empty()) {
-      auto biasType = RankedTensorType::get({total}, typeOf(biases.front().getResult()).getElementType());
+      auto biasType =
+          RankedTensorType::get({total}, typeOf(biases.front().getResult()).getElementType());
       bias = load(mergedGlobal(biases, biasType, biasPlaces, symbols), biasType);
     }
-    Value merged = MatMulOp::create(builder, loc, resultType, builder.getStringAttr(lhs + "," + rhs + "->" + shape.rows + n),
+    Value merged = MatMulOp::create(builder, loc, resultType,
+                                    builder.getStringAttr(lhs + "," + rhs + "->" + shape.rows + n),
                                     firstMatMul.getLhs(), load(weight, weightType), bias, Value(),
                                     ActivationKindAttr::get(&getContext(), ActivationKind::None));
     offset = 0;
     for (auto [candidate, width] : llvm::zip_equal(group, widths)) {
-      SmallVector<int64_t> offsets(resultShape.size(), 0), sizes(resultShape), strides(resultShape.size(), 1);
+      SmallVector<int64_t> offsets(resultShape.size(), 0), sizes(resultShape),
+          strides(resultShape.size(), 1);
       offsets.back() = offset;
       sizes.back() = width;
       offset += width;
-      Value part = SliceOp::create(builder, candidate.matmul.getLoc(), RankedTensorType::get(sizes, resultType.getElementType()), merged,
-                                   offsets, sizes, strides);
-      Operation *last = candidate.biasAdd ? candidate.biasAdd.getOperation() : candidate.matmul.getOperation();
-      part = ReshapeOp::create(builder, candidate.matmul.getLoc(), last->getResult(0).getType(), part);
+      Value part = SliceOp::create(builder, candidate.matmul.getLoc(),
+                                   RankedTensorType::get(sizes, resultType.getElementType()),
+                                   merged, offsets, sizes, strides);
+      Operation *last =
+          candidate.biasAdd ? candidate.biasAdd.getOperation() : candidate.matmul.getOperation();
+      part =
+          ReshapeOp::create(builder, candidate.matmul.getLoc(), last->getResult(0).getType(), part);
       last->getResult(0).replaceAllUsesWith(part);
     }
     // Only now: the builder inserts before the first matmul.

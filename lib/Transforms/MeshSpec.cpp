@@ -2,8 +2,8 @@
 
 #include "MeshSpec.h"
 
-#include "llvm/ADT/StringExtras.h"
 #include "mlir/IR/Remarks.h"
+#include "llvm/ADT/StringExtras.h"
 
 #include <numeric>
 
@@ -20,10 +20,13 @@ std::optional<sharding::Mesh> tenon::parseMesh(StringRef text, std::string &erro
     int64_t size = 0;
     name = name.trim();
     if (name.empty() || number.trim().getAsInteger(10, size) || size < 1) {
-      error = ("expected NAME:SIZE with a size of at least 1, found '" + part + "' in mesh '" + text + "'").str();
+      error = ("expected NAME:SIZE with a size of at least 1, found '" + part + "' in mesh '" +
+               text + "'")
+                  .str();
       return std::nullopt;
     }
-    if (llvm::any_of(mesh.axes, [&](const sharding::MeshAxis &axis) { return axis.name == name; })) {
+    if (llvm::any_of(mesh.axes,
+                     [&](const sharding::MeshAxis &axis) { return axis.name == name; })) {
       error = ("axis '" + name + "' is named twice in mesh '" + text + "'").str();
       return std::nullopt;
     }
@@ -41,7 +44,8 @@ std::pair<int64_t, int64_t> tenon::splitForHeads(int64_t p, int64_t g, int64_t r
     return {p, 1};
   int64_t gcd = std::gcd(g, p);
   if (r == 1) {
-    // Every head has its own KV head: g takes both parts, nested; only what divides is worth a part.
+    // Every head has its own KV head: g takes both parts, nested; only what divides is worth a
+    // part.
     return gcd == 1 ? std::pair{p, int64_t{1}} : std::pair{gcd, p / gcd};
   }
   if (gcd == 1 && p > g)
@@ -72,9 +76,11 @@ sharding::Mesh tenon::splitMesh(sharding::Mesh mesh, ModuleOp module) {
     if (chosen.second == 1)
       chosen = split;
     else
-      remark::missed(op.getLoc(), remark::RemarkOpts::name("HeadSplit").category("tp-assign-shardings"))
-          << "heads " << std::to_string(q[2]) << " x " << std::to_string(q[3]) << " would like the axis split as "
-          << std::to_string(split.first) << " x " << std::to_string(split.second) << "; it is already split as "
+      remark::missed(op.getLoc(),
+                     remark::RemarkOpts::name("HeadSplit").category("tp-assign-shardings"))
+          << "heads " << std::to_string(q[2]) << " x " << std::to_string(q[3])
+          << " would like the axis split as " << std::to_string(split.first) << " x "
+          << std::to_string(split.second) << "; it is already split as "
           << std::to_string(chosen.first) << " x " << std::to_string(chosen.second);
   });
   if (chosen.second == 1)

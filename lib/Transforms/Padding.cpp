@@ -19,7 +19,8 @@ bool tenon::hasPadding(int64_t n, const sharding::AxisList &axes, const sharding
   return false;
 }
 
-bool tenon::hasPadding(ArrayRef<int64_t> shape, const sharding::Sharding &sharding, const sharding::Mesh &mesh) {
+bool tenon::hasPadding(ArrayRef<int64_t> shape, const sharding::Sharding &sharding,
+                       const sharding::Mesh &mesh) {
   for (auto [n, axes] : llvm::zip_equal(shape, sharding.dims))
     if (hasPadding(n, axes, mesh))
       return true;
@@ -34,7 +35,9 @@ static Padding worst(ArrayRef<Padding> operands) {
 }
 
 /// Padding through a function with f(0) = 0 that keeps finite values finite.
-static Padding keepsZero(Padding padding) { return padding == Padding::None ? Padding::Zero : padding; }
+static Padding keepsZero(Padding padding) {
+  return padding == Padding::None ? Padding::Zero : padding;
+}
 
 static Padding ofUnary(UnaryKind kind, Padding padding) {
   switch (kind) {
@@ -70,7 +73,8 @@ static Padding ofBinary(BinaryKind kind, Padding lhs, Padding rhs) {
   case BinaryKind::Sub:
   case BinaryKind::Max:
   case BinaryKind::Min:
-    return lhs == Padding::Zero && rhs == Padding::Zero ? Padding::Zero : worse(worse(lhs, rhs), Padding::Finite);
+    return lhs == Padding::Zero && rhs == Padding::Zero ? Padding::Zero
+                                                        : worse(worse(lhs, rhs), Padding::Finite);
   case BinaryKind::Mul:
     if (worse(lhs, rhs) == Padding::Unknown)
       return Padding::Unknown;
@@ -92,7 +96,8 @@ Padding tenon::paddingOf(Operation *op, ArrayRef<Padding> operands, bool padded)
     return Padding::None;
   return llvm::TypeSwitch<Operation *, Padding>(op)
       .Case<UnaryOp>([&](UnaryOp unary) { return ofUnary(unary.getKind(), operands[0]); })
-      .Case<BinaryOp>([&](BinaryOp binary) { return ofBinary(binary.getKind(), operands[0], operands[1]); })
+      .Case<BinaryOp>(
+          [&](BinaryOp binary) { return ofBinary(binary.getKind(), operands[0], operands[1]); })
       .Case<ReshapeOp, TransposeOp, SliceOp, BroadcastOp, ConvertOp, TakeOp, RopeOp>(
           [&](Operation *) { return keepsZero(operands[0]); })
       .Case<ConcatOp>([&](Operation *) { return keepsZero(worst(operands)); })
@@ -100,7 +105,8 @@ Padding tenon::paddingOf(Operation *op, ArrayRef<Padding> operands, bool padded)
       .Case<MatMulOp>([&](Operation *) { return keepsZero(worst(operands)); })
       .Case<ConstantOp>([&](Operation *) { return Padding::Finite; })
       .Case<CompareOp>([&](Operation *) { return Padding::Finite; })
-      .Case<SelectOp>([&](Operation *) { return worse(worse(operands[1], operands[2]), Padding::Finite); })
+      .Case<SelectOp>(
+          [&](Operation *) { return worse(worse(operands[1], operands[2]), Padding::Finite); })
       .Case<LayerNormOp, RmsNormOp, SoftmaxOp, AttentionOp, EmbeddingOp, ReduceOp>(
           [&](Operation *) { return worse(worst(operands), Padding::Finite); })
       .Default([](Operation *) { return Padding::Unknown; });

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Padding: whether the elements of a local block that lie beyond the owned length are zero, finite, or
-// unknown. The one place in the compiler that knows; localisation asks it before every reduction over a padded dimension.
+// Padding: whether the elements of a local block that lie beyond the owned length are zero, finite,
+// or unknown. The one place in the compiler that knows; localisation asks it before every reduction
+// over a padded dimension.
 //
-// A state covers all padded dimensions of a value. Loads and slices are zero-padded; gelu(0) = 0 keeps zero; a norm
-// with eps > 0 keeps finite; exp, log, division and rsqrt of padding give unknown.
+// A state covers all padded dimensions of a value. Loads and slices are zero-padded; gelu(0) = 0
+// keeps zero; a norm with eps > 0 keeps finite; exp, log, division and rsqrt of padding give
+// unknown.
 #pragma once
 
 #include "tenon/Dialect/TP/IR/TPDialect.h"
@@ -16,11 +18,13 @@ enum class Padding { None, Zero, Finite, Unknown };
 inline Padding worse(Padding a, Padding b) { return a > b ? a : b; }
 
 /// True when this sharding leaves padding on some rank.
-bool hasPadding(llvm::ArrayRef<int64_t> shape, const sharding::Sharding &sharding, const sharding::Mesh &mesh);
+bool hasPadding(llvm::ArrayRef<int64_t> shape, const sharding::Sharding &sharding,
+                const sharding::Mesh &mesh);
 /// True when n elements over these axes leave padding on some rank.
 bool hasPadding(int64_t n, const sharding::AxisList &axes, const sharding::Mesh &mesh);
 
-/// Padding of the result of a graph op: `operands` in order, `padded` = whether the result has padding at all.
+/// Padding of the result of a graph op: `operands` in order, `padded` = whether the result has
+/// padding at all.
 Padding paddingOf(mlir::Operation *op, llvm::ArrayRef<Padding> operands, bool padded);
 
 } // namespace tenon

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// tp-price-ops: writes the predicted time of every op of a rank's program on it, in microseconds, so that reports can put
-// predicted beside measured. Decides nothing.
+// tp-price-ops: writes the predicted time of every op of a rank's program on it, in microseconds,
+// so that reports can put predicted beside measured. Decides nothing.
 
 #include "tenon/Cost/CostModel.h"
 #include "tenon/Sharding/Reshard.h"
@@ -17,7 +17,8 @@ using namespace tenon::tp;
 
 static double bytesOf(Value value) {
   auto type = cast<RankedTensorType>(value.getType());
-  return static_cast<double>(type.getNumElements()) * std::max(1u, type.getElementType().getIntOrFloatBitWidth() / 8);
+  return static_cast<double>(type.getNumElements()) *
+         std::max(1u, type.getElementType().getIntOrFloatBitWidth() / 8);
 }
 
 namespace {
@@ -43,7 +44,8 @@ struct PriceOps : tenon::impl::PriceOpsPassBase<PriceOps> {
   }
 
   double secondsOf(Operation *op, const cost::CostModel &model, const sharding::Mesh &mesh) {
-    if (isa<func::ReturnOp, ml_program::GlobalLoadConstOp, ReshapeOp, TransposeOp, BroadcastOp, SliceOp, ConstantOp>(op))
+    if (isa<func::ReturnOp, ml_program::GlobalLoadConstOp, ReshapeOp, TransposeOp, BroadcastOp,
+            SliceOp, ConstantOp>(op))
       return 0;
     if (isa<CollectiveOpInterface>(op))
       return collectiveSeconds(op, model, mesh);
@@ -58,12 +60,15 @@ struct PriceOps : tenon::impl::PriceOpsPassBase<PriceOps> {
                            cost::dataType(std::max(1u, element.getIntOrFloatBitWidth() / 8)));
   }
 
-  double collectiveSeconds(Operation *op, const cost::CostModel &model, const sharding::Mesh &mesh) {
+  double collectiveSeconds(Operation *op, const cost::CostModel &model,
+                           const sharding::Mesh &mesh) {
     auto error = [&] { return op->emitOpError(); };
     ArrayRef<int64_t> shape = op->getAttrOfType<DenseI64ArrayAttr>("shape").asArrayRef();
     int64_t rank = shape.size();
-    FailureOr<sharding::Sharding> from = toSharding(op->getAttrOfType<ShardingAttr>("from"), rank, mesh, error);
-    FailureOr<sharding::Sharding> to = toSharding(op->getAttrOfType<ShardingAttr>("to"), rank, mesh, error);
+    FailureOr<sharding::Sharding> from =
+        toSharding(op->getAttrOfType<ShardingAttr>("from"), rank, mesh, error);
+    FailureOr<sharding::Sharding> to =
+        toSharding(op->getAttrOfType<ShardingAttr>("to"), rank, mesh, error);
     FailureOr<sharding::AxisList> axes = toAxes(op->getAttrOfType<ArrayAttr>("axes"), mesh, error);
     if (failed(from) || failed(to) || failed(axes))
       return 0;
@@ -79,11 +84,13 @@ struct PriceOps : tenon::impl::PriceOpsPassBase<PriceOps> {
       if (to->dims[dim].size() > from->dims[dim].size())
         step.dim = static_cast<int>(dim);
       if (to->dims[dim].size() < from->dims[dim].size())
-        (step.kind == sharding::StepKind::AllGather ? step.dim : step.fromDim) = static_cast<int>(dim);
+        (step.kind == sharding::StepKind::AllGather ? step.dim : step.fromDim) =
+            static_cast<int>(dim);
     }
     auto type = cast<RankedTensorType>(op->getResult(0).getType());
     std::vector<int64_t> global(shape.begin(), shape.end());
-    return model.stepPrice(global, mesh, std::max(1u, type.getElementType().getIntOrFloatBitWidth() / 8))(step, *from);
+    return model.stepPrice(
+        global, mesh, std::max(1u, type.getElementType().getIntOrFloatBitWidth() / 8))(step, *from);
   }
 };
 

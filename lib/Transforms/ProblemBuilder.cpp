@@ -15,19 +15,22 @@ using sharding::Sharding;
 using solver::kInfinity;
 
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
-static int64_t elementBytes(Type type) { return type.isInteger(1) ? 1 : type.getIntOrFloatBitWidth() / 8; }
+static int64_t elementBytes(Type type) {
+  return type.isInteger(1) ? 1 : type.getIntOrFloatBitWidth() / 8;
+}
 
 ml_program::GlobalOp tenon::globalOf(Value value, SymbolTable &symbols) {
   auto load = value.getDefiningOp<ml_program::GlobalLoadConstOp>();
-  return load ? symbols.lookup<ml_program::GlobalOp>(load.getGlobal().getLeafReference()) : ml_program::GlobalOp();
+  return load ? symbols.lookup<ml_program::GlobalOp>(load.getGlobal().getLeafReference())
+              : ml_program::GlobalOp();
 }
 
 sharding::ReshardGraph &ReshardPrices::graphOf(RankedTensorType type) {
   std::unique_ptr<sharding::ReshardGraph> &graph = graphs[type];
   if (!graph) {
     std::vector<int64_t> shape(type.getShape().begin(), type.getShape().end());
-    graph = std::make_unique<sharding::ReshardGraph>(shape, mesh,
-                                                     model.stepPrice(shape, mesh, elementBytes(type.getElementType())));
+    graph = std::make_unique<sharding::ReshardGraph>(
+        shape, mesh, model.stepPrice(shape, mesh, elementBytes(type.getElementType())));
   }
   return *graph;
 }
@@ -36,27 +39,35 @@ double ReshardPrices::seconds(RankedTensorType type, const Sharding &from, const
   return from == to ? 0 : graphOf(type).seconds(from, to);
 }
 
-std::optional<sharding::ReshardPath> ReshardPrices::path(RankedTensorType type, const Sharding &from, const Sharding &to) {
+std::optional<sharding::ReshardPath> ReshardPrices::path(RankedTensorType type,
+                                                         const Sharding &from, const Sharding &to) {
   return graphOf(type).path(from, to);
 }
 
 namespace {
 
-bool isElementwise(Operation *op) { return isa<UnaryOp, BinaryOp, CompareOp, SelectOp, ConvertOp>(op); }
+bool isElementwise(Operation *op) {
+  return isa<UnaryOp, BinaryOp, CompareOp, SelectOp, ConvertOp>(op);
+}
 /// Ops that become views of their operand, or constants of the plan.
-bool isFree(Operation *op) { return isa<ReshapeOp, TransposeOp, BroadcastOp, SliceOp, ConstantOp>(op); }
+bool isFree(Operation *op) {
+  return isa<ReshapeOp, TransposeOp, BroadcastOp, SliceOp, ConstantOp>(op);
+}
 
-/// True when the value has one use and is made by an op with a rule: an elementwise user fuses with it.
+/// True when the value has one use and is made by an op with a rule: an elementwise user fuses with
+/// it.
 bool fusesInto(Value operand) {
   Operation *producer = operand.getDefiningOp();
-  return producer && isa<ShardableOpInterface>(producer) && !isa<ConstantOp>(producer) && operand.hasOneUse();
+  return producer && isa<ShardableOpInterface>(producer) && !isa<ConstantOp>(producer) &&
+         operand.hasOneUse();
 }
 
 class ProblemBuilder {
 public:
-  ProblemBuilder(ModuleOp module, const sharding::Mesh &mesh, const cost::CostModel &model, ReshardPrices &prices,
-          const BuildOptions &options)
-      : module(module), mesh(mesh), model(model), prices(prices), options(options), symbols(module) {}
+  ProblemBuilder(ModuleOp module, const sharding::Mesh &mesh, const cost::CostModel &model,
+                 ReshardPrices &prices, const BuildOptions &options)
+      : module(module), mesh(mesh), model(model), prices(prices), options(options),
+        symbols(module) {}
 
   FailureOr<BuiltProblem> build() {
     for (auto function : module.getOps<func::FuncOp>())
@@ -76,7 +87,8 @@ private:
   FailureOr<std::shared_ptr<StrategyTable>> tableOf(Operation *op);
   LogicalResult applyPins(Operation *op, Variable &variable);
   LogicalResult addWeights();
-  LogicalResult addWeight(ml_program::GlobalOp global, ArrayRef<OpOperand *> uses, WeightRequirement &requirement);
+  LogicalResult addWeight(ml_program::GlobalOp global, ArrayRef<OpOperand *> uses,
+                          WeightRequirement &requirement);
   LogicalResult addValues(func::FuncOp function);
   LogicalResult addValue(Value value, const std::vector<Sharding> &forms, int producer);
   int addResultVariable(OpOperand &use, const std::vector<Sharding> &forms, func::FuncOp function);
@@ -104,7 +116,8 @@ int ProblemBuilder::addVariable(Variable variable, std::vector<double> costs, st
 }
 
 FailureOr<std::shared_ptr<StrategyTable>> ProblemBuilder::tableOf(Operation *op) {
-  std::vector<const void *> key{op->getName().getAsOpaquePointer(), op->getPropertiesAsAttribute().getAsOpaquePointer()};
+  std::vector<const void *> key{op->getName().getAsOpaquePointer(),
+                                op->getPropertiesAsAttribute().getAsOpaquePointer()};
   for (Value operand : op->getOperands())
     key.push_back(operand.getType().getAsOpaquePointer());
   for (Type type : op->getResultTypes())
@@ -123,7 +136,8 @@ FailureOr<std::shared_ptr<StrategyTable>> ProblemBuilder::tableOf(Operation *op)
   table->rule = shardable.getShardingRule();
   auto strategies = sharding::enumerateStrategies(table->rule, mesh);
   if (!strategies)
-    return op->emitOpError() << "has more strategies on this mesh than can be enumerated", failure();
+    return op->emitOpError() << "has more strategies on this mesh than can be enumerated",
+           failure();
   table->strategies = std::move(*strategies);
   double flops = shardable.getFlops();
   Type element = cast<RankedTensorType>(op->getResult(0).getType()).getElementType();
@@ -147,8 +161,11 @@ FailureOr<std::shared_ptr<StrategyTable>> ProblemBuilder::tableOf(Operation *op)
     double share = 1;
     for (auto [factor, axes] : llvm::zip_equal(table->rule.factors, strategy.factorAxes))
       if (!axes.empty() && factor.size > 0)
-        share *= static_cast<double>(tenon::plan::blockSize(factor.size, mesh.sizes(axes))) / factor.size;
-    double whole = isFree(op) ? 0 : model.opSeconds(flops * share, bytes, cost::dataType(elementBytes(element)));
+        share *= static_cast<double>(tenon::plan::blockSize(factor.size, mesh.sizes(axes))) /
+                 factor.size;
+    double whole =
+        isFree(op) ? 0
+                   : model.opSeconds(flops * share, bytes, cost::dataType(elementBytes(element)));
     double inside = fused ? model.copySeconds(others) : whole;
     table->seconds.push_back(std::min(whole, inside));
     table->unfused.push_back(fused ? std::max(0.0, whole - inside) : 0);
@@ -165,7 +182,8 @@ LogicalResult ProblemBuilder::applyPins(Operation *op, Variable &variable) {
       return failure();
     auto it = llvm::find(table.strategies, *strategy);
     if (it == table.strategies.end())
-      return op->emitOpError() << "pins the strategy " << pin << ", which is not among its legal ones";
+      return op->emitOpError() << "pins the strategy " << pin
+                               << ", which is not among its legal ones";
     variable.allowed = {static_cast<int>(it - table.strategies.begin())};
   }
   if (auto pin = op->getAttrOfType<ShardingAttr>(kShardingAttr)) {
@@ -183,7 +201,8 @@ LogicalResult ProblemBuilder::addOp(Operation *op) {
   if (isa<func::ReturnOp, ml_program::GlobalLoadConstOp>(op))
     return success();
   if (!isa<ShardableOpInterface>(op))
-    return op->emitOpError() << "has no sharding rule, so it cannot be distributed; expected ops of the tp dialect";
+    return op->emitOpError()
+           << "has no sharding rule, so it cannot be distributed; expected ops of the tp dialect";
   FailureOr<std::shared_ptr<StrategyTable>> table = tableOf(op);
   if (failed(table))
     return failure();
@@ -197,7 +216,8 @@ LogicalResult ProblemBuilder::addOp(Operation *op) {
   std::vector<double> costs;
   for (int s : variable.allowed)
     costs.push_back((*table)->seconds[s]);
-  built.variableOf[op] = addVariable(std::move(variable), std::move(costs), op->getName().getStringRef().str());
+  built.variableOf[op] =
+      addVariable(std::move(variable), std::move(costs), op->getName().getStringRef().str());
   return success();
 }
 
@@ -249,7 +269,8 @@ LogicalResult ProblemBuilder::addWeights() {
       for (OpOperand &use : load.getResult().getUses())
         uses[global].push_back(&use);
     }
-  // memory=shard: the smallest weights that together hold at most 2 % are free, equal sizes together.
+  // memory=shard: the smallest weights that together hold at most 2 % are free, equal sizes
+  // together.
   std::map<double, std::vector<Operation *>> bySize;
   double total = 0, spent = 0;
   for (auto &[global, list] : uses) {
@@ -272,7 +293,8 @@ LogicalResult ProblemBuilder::addWeights() {
   return success();
 }
 
-LogicalResult ProblemBuilder::addWeight(ml_program::GlobalOp global, ArrayRef<OpOperand *> uses, WeightRequirement &requirement) {
+LogicalResult ProblemBuilder::addWeight(ml_program::GlobalOp global, ArrayRef<OpOperand *> uses,
+                                        WeightRequirement &requirement) {
   auto type = cast<RankedTensorType>(global.getType());
   auto error = [&]() { return global.emitOpError(); };
   auto reachable = [&](const Sharding &from, const Sharding &to) {
@@ -296,11 +318,13 @@ LogicalResult ProblemBuilder::addWeight(ml_program::GlobalOp global, ArrayRef<Op
       if ((demand.partial.empty() || user.table->rule.linearity == sharding::Linearity::Sum) &&
           llvm::find(candidates, demand) == candidates.end())
         candidates.push_back(demand);
-    requirement.kvProjection |= isa<MatMulOp>(use->getOwner()) && feedsKeysOrValues(use->getOwner()->getResult(0));
+    requirement.kvProjection |=
+        isa<MatMulOp>(use->getOwner()) && feedsKeysOrValues(use->getOwner()->getResult(0));
   }
   llvm::erase_if(candidates, [&](const Sharding &candidate) {
     return llvm::any_of(demanded, [&](const std::vector<Sharding> &list) {
-      return llvm::none_of(list, [&](const Sharding &demand) { return reachable(candidate, demand); });
+      return llvm::none_of(list,
+                           [&](const Sharding &demand) { return reachable(candidate, demand); });
     });
   });
   if (auto pin = global->getAttrOfType<ShardingAttr>(kShardingAttr)) {
@@ -345,15 +369,17 @@ LogicalResult ProblemBuilder::addWeight(ml_program::GlobalOp global, ArrayRef<Op
   variable.kind = Variable::Kind::Weight;
   variable.op = global;
   variable.shardings = candidates;
-  int index = addVariable(std::move(variable), std::vector<double>(candidates.size(), 0.0), global.getSymName().str());
+  int index = addVariable(std::move(variable), std::vector<double>(candidates.size(), 0.0),
+                          global.getSymName().str());
   built.variableOf[global] = index;
 
   for (auto [use, list] : llvm::zip_equal(uses, demanded)) {
     int user = built.variableOf.lookup(use->getOwner());
     solver::Edge edge{std::min(index, user), std::max(index, user), {}};
     auto cost = [&](size_t candidate, size_t strategy) {
-      return reachable(candidates[candidate], list[strategy]) ? prices.seconds(type, candidates[candidate], list[strategy])
-                                                              : kInfinity;
+      return reachable(candidates[candidate], list[strategy])
+                 ? prices.seconds(type, candidates[candidate], list[strategy])
+                 : kInfinity;
     };
     if (index < user)
       for (size_t c = 0; c < candidates.size(); ++c)
@@ -368,7 +394,8 @@ LogicalResult ProblemBuilder::addWeight(ml_program::GlobalOp global, ArrayRef<Op
   return success();
 }
 
-int ProblemBuilder::addResultVariable(OpOperand &use, const std::vector<Sharding> &forms, func::FuncOp function) {
+int ProblemBuilder::addResultVariable(OpOperand &use, const std::vector<Sharding> &forms,
+                                      func::FuncOp function) {
   // A result may stay sharded, never partial.
   Variable variable;
   variable.kind = Variable::Kind::Result;
@@ -383,12 +410,16 @@ int ProblemBuilder::addResultVariable(OpOperand &use, const std::vector<Sharding
   add(Sharding::replicated(typeOf(use.get()).getRank()));
   for (const Sharding &form : forms)
     add(form);
-  if (auto pin = function.getResultAttrOfType<ShardingAttr>(use.getOperandNumber(), kShardingAttr)) {
-    FailureOr<Sharding> wanted = toSharding(pin, typeOf(use.get()).getRank(), mesh, [&]() { return function.emitOpError(); });
+  if (auto pin =
+          function.getResultAttrOfType<ShardingAttr>(use.getOperandNumber(), kShardingAttr)) {
+    FailureOr<Sharding> wanted = toSharding(pin, typeOf(use.get()).getRank(), mesh,
+                                            [&]() { return function.emitOpError(); });
     if (failed(wanted))
       return -1;
     if (!wanted->partial.empty())
-      return function.emitOpError() << "result " << use.getOperandNumber() << " is pinned to a partial sharding", -1;
+      return function.emitOpError()
+                 << "result " << use.getOperandNumber() << " is pinned to a partial sharding",
+             -1;
     variable.shardings = {*wanted};
   }
   std::vector<double> costs(variable.shardings.size(), 0.0);
@@ -400,12 +431,15 @@ int ProblemBuilder::addResultVariable(OpOperand &use, const std::vector<Sharding
 LogicalResult ProblemBuilder::addValues(func::FuncOp function) {
   for (BlockArgument argument : function.getArguments()) {
     Sharding form = Sharding::replicated(typeOf(argument).getRank());
-    if (auto pin = function.getArgAttrOfType<ShardingAttr>(argument.getArgNumber(), kShardingAttr)) {
-      FailureOr<Sharding> wanted = toSharding(pin, form.dims.size(), mesh, [&]() { return function.emitOpError(); });
+    if (auto pin =
+            function.getArgAttrOfType<ShardingAttr>(argument.getArgNumber(), kShardingAttr)) {
+      FailureOr<Sharding> wanted =
+          toSharding(pin, form.dims.size(), mesh, [&]() { return function.emitOpError(); });
       if (failed(wanted))
         return failure();
       if (!wanted->partial.empty())
-        return function.emitOpError() << "argument " << argument.getArgNumber() << " is pinned to a partial sharding";
+        return function.emitOpError()
+               << "argument " << argument.getArgNumber() << " is pinned to a partial sharding";
       form = *wanted;
     }
     if (failed(addValue(argument, {form}, -1)))
@@ -427,7 +461,8 @@ LogicalResult ProblemBuilder::addValues(func::FuncOp function) {
 }
 
 /// Numbers distinct shardings in order of appearance.
-static std::vector<int32_t> number(const std::vector<Sharding> &list, std::vector<Sharding> &distinct) {
+static std::vector<int32_t> number(const std::vector<Sharding> &list,
+                                   std::vector<Sharding> &distinct) {
   std::vector<int32_t> result;
   for (const Sharding &sharding : list) {
     auto it = llvm::find(distinct, sharding);
@@ -438,7 +473,8 @@ static std::vector<int32_t> number(const std::vector<Sharding> &list, std::vecto
   return result;
 }
 
-LogicalResult ProblemBuilder::addValue(Value value, const std::vector<Sharding> &forms, int producer) {
+LogicalResult ProblemBuilder::addValue(Value value, const std::vector<Sharding> &forms,
+                                       int producer) {
   RankedTensorType type = typeOf(value);
   struct User {
     int variable;
@@ -464,8 +500,10 @@ LogicalResult ProblemBuilder::addValue(Value value, const std::vector<Sharding> 
     }
     int variable = built.variableOf.lookup(use->getOwner());
     const Variable &user = built.variables[variable];
-    const std::vector<double> *unfused = isElementwise(use->getOwner()) && value.hasOneUse() ? &user.table->unfused : nullptr;
-    (seen.insert(variable).second ? users : again).push_back({variable, demands(*use), unfused, user.allowed});
+    const std::vector<double> *unfused =
+        isElementwise(use->getOwner()) && value.hasOneUse() ? &user.table->unfused : nullptr;
+    (seen.insert(variable).second ? users : again)
+        .push_back({variable, demands(*use), unfused, user.allowed});
   }
 
   auto price = [&](const User &user, const Sharding &form, size_t strategy) {
@@ -493,7 +531,8 @@ LogicalResult ProblemBuilder::addValue(Value value, const std::vector<Sharding> 
   };
   for (const User &user : again)
     addEdge(user);
-  // Beyond four users sharing is not priced: a mask that every layer reads would widen the whole graph.
+  // Beyond four users sharing is not priced: a mask that every layer reads would widen the whole
+  // graph.
   if (users.size() < 2 || users.size() > 4 || producer < 0) {
     for (const User &user : users)
       addEdge(user);
@@ -517,7 +556,8 @@ LogicalResult ProblemBuilder::addValue(Value value, const std::vector<Sharding> 
 
 } // namespace
 
-FailureOr<BuiltProblem> tenon::buildProblem(ModuleOp module, const sharding::Mesh &mesh, const cost::CostModel &model,
-                                            ReshardPrices &prices, const BuildOptions &options) {
+FailureOr<BuiltProblem> tenon::buildProblem(ModuleOp module, const sharding::Mesh &mesh,
+                                            const cost::CostModel &model, ReshardPrices &prices,
+                                            const BuildOptions &options) {
   return ProblemBuilder(module, mesh, model, prices, options).build();
 }

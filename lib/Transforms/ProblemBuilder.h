@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// ProblemBuilder: from a graph to a ShardingProblem and back. Gathers, for a whole module, every op's
-// legal strategies, every weight's candidate shardings, and prices what lies between them. Decides
-// nothing: the solver does.
+// ProblemBuilder: from a graph to a ShardingProblem and back. Gathers, for a whole module, every
+// op's legal strategies, every weight's candidate shardings, and prices what lies between them.
+// Decides nothing: the solver does.
 //
-// Variables: one per weight (global), one per op with a rule, one per entry result. Values with one user are edges,
-// values with several are groups, in which each distinct demanded sharding is paid once. Ops with
-// equal kind, attributes and types share one table of strategies, so a model of 96 equal layers is priced once.
+// Variables: one per weight (global), one per op with a rule, one per entry result. Values with one
+// user are edges, values with several are groups, in which each distinct demanded sharding is paid
+// once. Ops with equal kind, attributes and types share one table of strategies, so a model of 96
+// equal layers is priced once.
 #pragma once
 
 #include "tenon/Cost/CostModel.h"
@@ -25,28 +26,30 @@ namespace tenon {
 struct StrategyTable {
   sharding::Rule rule;
   std::vector<sharding::Strategy> strategies;
-  std::vector<double> seconds;                                 ///< Cost of the op itself, per strategy.
-  std::vector<double> unfused;                                 ///< Added when its producer is sharded otherwise.
-  std::vector<std::vector<sharding::Sharding>> operands;       ///< [strategy][operand]
-  std::vector<std::vector<sharding::Sharding>> results;        ///< [strategy][result]
+  std::vector<double> seconds; ///< Cost of the op itself, per strategy.
+  std::vector<double> unfused; ///< Added when its producer is sharded otherwise.
+  std::vector<std::vector<sharding::Sharding>> operands; ///< [strategy][operand]
+  std::vector<std::vector<sharding::Sharding>> results;  ///< [strategy][result]
 };
 
 /// How much of the mesh a weight must use.
 struct WeightRequirement {
-  bool free = false;      ///< Among the smallest 2 %: may stay replicated.
+  bool free = false;         ///< Among the smallest 2 %: may stay replicated.
   bool kvProjection = false; ///< Needs only the axes that the KV heads can take.
-  bool relaxed = false;   ///< No legal candidate uses every axis: the most-sharded ones stay.
+  bool relaxed = false;      ///< No legal candidate uses every axis: the most-sharded ones stay.
 };
 
 /// Prices reshards, with a memo over (element type, shape, from, to).
 class ReshardPrices {
 public:
-  ReshardPrices(const sharding::Mesh &mesh, const cost::CostModel &model) : mesh(mesh), model(model) {}
+  ReshardPrices(const sharding::Mesh &mesh, const cost::CostModel &model)
+      : mesh(mesh), model(model) {}
   /// Seconds, infinity when there is no path.
-  double seconds(mlir::RankedTensorType type, const sharding::Sharding &from, const sharding::Sharding &to);
+  double seconds(mlir::RankedTensorType type, const sharding::Sharding &from,
+                 const sharding::Sharding &to);
   /// The path itself.
-  std::optional<sharding::ReshardPath> path(mlir::RankedTensorType type, const sharding::Sharding &from,
-                                            const sharding::Sharding &to);
+  std::optional<sharding::ReshardPath>
+  path(mlir::RankedTensorType type, const sharding::Sharding &from, const sharding::Sharding &to);
 
 private:
   const sharding::Mesh &mesh;
@@ -79,8 +82,8 @@ struct BuildOptions {
   sharding::AxisList replicateOver;
 };
 
-/// Builds the problem. Fails after emitting an error: an op without a rule, a pin that contradicts, too
-/// many strategies.
+/// Builds the problem. Fails after emitting an error: an op without a rule, a pin that contradicts,
+/// too many strategies.
 mlir::FailureOr<BuiltProblem> buildProblem(mlir::ModuleOp module, const sharding::Mesh &mesh,
                                            const cost::CostModel &model, ReshardPrices &prices,
                                            const BuildOptions &options);

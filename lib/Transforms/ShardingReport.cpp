@@ -2,8 +2,8 @@
 
 #include "ShardingReport.h"
 
-#include "llvm/Support/FormatVariadic.h"
 #include "mlir/IR/Remarks.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using namespace tenon;
@@ -24,34 +24,42 @@ static std::string layerOf(Operation *op) {
 static std::string spell(const Variable &variable, int choice, const sharding::Mesh &mesh) {
   if (variable.kind != Variable::Kind::Op)
     return sharding::toString(variable.shardings[choice], mesh);
-  std::string text = sharding::toString(variable.table->strategies[variable.allowed[choice]], variable.table->rule, mesh);
+  std::string text = sharding::toString(variable.table->strategies[variable.allowed[choice]],
+                                        variable.table->rule, mesh);
   return text.empty() ? "replicated" : text;
 }
 
-void tenon::explain(const BuiltProblem &built, const solver::Solution &solution, ReshardPrices &, const sharding::Mesh &mesh,
-                    bool table) {
-  MLIRContext *context = built.variables.empty() ? nullptr : built.variables.front().op->getContext();
+void tenon::explain(const BuiltProblem &built, const solver::Solution &solution, ReshardPrices &,
+                    const sharding::Mesh &mesh, bool table) {
+  MLIRContext *context =
+      built.variables.empty() ? nullptr : built.variables.front().op->getContext();
   if (!context)
     return;
-  // Runner-ups cost more than the solution: they are computed only for who reads them. There may be a remark engine that drops all.
+  // Runner-ups cost more than the solution: they are computed only for who reads them. There may be
+  // a remark engine that drops all.
   remark::detail::InFlightRemark summary =
-      remark::passed(built.variables.front().op->getLoc(), remark::RemarkOpts::name("Assignment").category("tp-assign-shardings"));
+      remark::passed(built.variables.front().op->getLoc(),
+                     remark::RemarkOpts::name("Assignment").category("tp-assign-shardings"));
   bool remarks = static_cast<bool>(summary);
   if (remarks)
-    summary << "chose among the strategies of " << std::to_string(built.variables.size()) << " ops, weights and results";
+    summary << "chose among the strategies of " << std::to_string(built.variables.size())
+            << " ops, weights and results";
   if (!table && !remarks)
     return;
   std::vector<solver::RunnerUp> runners = solver::runnerUps(built.problem, solution);
   if (table)
-    llvm::errs() << llvm::formatv("{0,-44} {1,-15} {2,-34} {3}\n", "layer", "op", "strategy", "runner-up (+us)");
+    llvm::errs() << llvm::formatv("{0,-44} {1,-15} {2,-34} {3}\n", "layer", "op", "strategy",
+                                  "runner-up (+us)");
   for (auto [index, variable] : llvm::enumerate(built.variables)) {
     const solver::RunnerUp &runner = runners[index];
     std::string chosen = spell(variable, solution.choice[index], mesh);
-    std::string why = runner.strategy < 0 ? "no alternative"
-                                          : llvm::formatv("{0} +{1:f2}", spell(variable, runner.strategy, mesh),
-                                                          runner.increase * 1e6)
-                                                .str();
-    std::string what = variable.kind == Variable::Kind::Op       ? variable.op->getName().stripDialect().str()
+    std::string why = runner.strategy < 0
+                          ? "no alternative"
+                          : llvm::formatv("{0} +{1:f2}", spell(variable, runner.strategy, mesh),
+                                          runner.increase * 1e6)
+                                .str();
+    std::string what = variable.kind == Variable::Kind::Op
+                           ? variable.op->getName().stripDialect().str()
                        : variable.kind == Variable::Kind::Weight ? "weight"
                                                                  : "result";
     std::string layer = layerOf(variable.op);
@@ -64,13 +72,17 @@ void tenon::explain(const BuiltProblem &built, const solver::Solution &solution,
         why += "; KV heads: held by groups of ranks";
       else if (requirement.relaxed) {
         why += "; no legal strategy uses every axis";
-        remark::missed(variable.op->getLoc(), remark::RemarkOpts::name("WeightNotFullySharded").category("tp-assign-shardings"))
+        remark::missed(
+            variable.op->getLoc(),
+            remark::RemarkOpts::name("WeightNotFullySharded").category("tp-assign-shardings"))
             << "weight " << layer << " keeps " << chosen << ": no legal strategy uses every axis";
       }
     }
-    remark::passed(variable.op->getLoc(), remark::RemarkOpts::name("Strategy").category("tp-assign-shardings"))
+    remark::passed(variable.op->getLoc(),
+                   remark::RemarkOpts::name("Strategy").category("tp-assign-shardings"))
         << what << " " << layer << ": " << chosen << "; runner-up: " << why;
-    bool shown = variable.kind != Variable::Kind::Op || isa<MatMulOp, AttentionOp, EmbeddingOp>(variable.op);
+    bool shown =
+        variable.kind != Variable::Kind::Op || isa<MatMulOp, AttentionOp, EmbeddingOp>(variable.op);
     if (table && shown)
       llvm::errs() << llvm::formatv("{0,-44} {1,-15} {2,-34} {3}\n", layer, what, chosen, why);
   }

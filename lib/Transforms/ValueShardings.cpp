@@ -12,7 +12,8 @@ static int64_t rankOf(Value value) { return cast<RankedTensorType>(value.getType
 FailureOr<ValueShardings> ValueShardings::create(ModuleOp module) {
   MeshOp mesh = findMesh(module);
   if (!mesh)
-    return module.emitError() << "the module has no tp.mesh; run tp-assign-shardings first", failure();
+    return module.emitError() << "the module has no tp.mesh; run tp-assign-shardings first",
+           failure();
   return ValueShardings(module, toMesh(mesh));
 }
 
@@ -26,7 +27,8 @@ FailureOr<std::pair<sharding::Rule, sharding::Strategy>> ValueShardings::strateg
   if (!attr)
     return op->emitOpError() << "has no " << kStrategyAttr, failure();
   std::pair<sharding::Rule, sharding::Strategy> result{shardable.getShardingRule(), {}};
-  FailureOr<sharding::Strategy> strategy = toStrategy(attr, result.first, theMesh, [&] { return op->emitOpError(); });
+  FailureOr<sharding::Strategy> strategy =
+      toStrategy(attr, result.first, theMesh, [&] { return op->emitOpError(); });
   if (failed(strategy))
     return failure();
   result.second = std::move(*strategy);
@@ -58,7 +60,8 @@ FailureOr<Sharding> ValueShardings::of(Value value) {
   auto strategy = strategyOf(op);
   if (failed(strategy))
     return failure();
-  return sharding::resultSharding(strategy->first, strategy->second, cast<OpResult>(value).getResultNumber());
+  return sharding::resultSharding(strategy->first, strategy->second,
+                                  cast<OpResult>(value).getResultNumber());
 }
 
 FailureOr<Sharding> ValueShardings::demand(OpOperand &operand) {
@@ -66,14 +69,16 @@ FailureOr<Sharding> ValueShardings::demand(OpOperand &operand) {
   auto error = [&] { return op->emitOpError(); };
   if (isa<func::ReturnOp>(op)) {
     auto function = op->getParentOfType<func::FuncOp>();
-    if (auto attr = function.getResultAttrOfType<ShardingAttr>(operand.getOperandNumber(), kShardingAttr))
+    if (auto attr =
+            function.getResultAttrOfType<ShardingAttr>(operand.getOperandNumber(), kShardingAttr))
       return toSharding(attr, rankOf(operand.get()), theMesh, error);
     return Sharding::replicated(rankOf(operand.get()));
   }
   if (auto reshard = dyn_cast<ReshardOp>(op))
     return toSharding(reshard.getFrom(), rankOf(operand.get()), theMesh, error);
   if (isa<CollectiveOpInterface>(op))
-    return toSharding(op->getAttrOfType<ShardingAttr>("from"), rankOf(operand.get()), theMesh, error);
+    return toSharding(op->getAttrOfType<ShardingAttr>("from"), rankOf(operand.get()), theMesh,
+                      error);
   auto strategy = strategyOf(op);
   if (failed(strategy))
     return failure();

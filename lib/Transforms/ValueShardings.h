@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// ValueShardings: what sharding each value has and each operand demands, derived from the strategies on ops, the
-// shardings on globals and entries, and the steps of reshards and collectives. Nothing is stored twice: the passes
-// after assignment all ask here.
+// ValueShardings: what sharding each value has and each operand demands, derived from the
+// strategies on ops, the shardings on globals and entries, and the steps of reshards and
+// collectives. Nothing is stored twice: the passes after assignment all ask here.
 #pragma once
 
 #include "tenon/Dialect/TP/IR/TPDialect.h"
@@ -25,7 +25,8 @@ public:
   mlir::FailureOr<std::pair<sharding::Rule, sharding::Strategy>> strategyOf(mlir::Operation *op);
 
 private:
-  ValueShardings(mlir::ModuleOp module, sharding::Mesh mesh) : symbols(module), theMesh(std::move(mesh)) {}
+  ValueShardings(mlir::ModuleOp module, sharding::Mesh mesh)
+      : symbols(module), theMesh(std::move(mesh)) {}
   mlir::SymbolTable symbols;
   sharding::Mesh theMesh;
   llvm::DenseMap<mlir::Operation *, std::pair<sharding::Rule, sharding::Strategy>> strategies;

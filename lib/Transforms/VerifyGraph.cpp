@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// tp-verify-graph: the invariant of the phase `graph`: every op has a sharding rule that fits its shapes, every global is a typed
-// extern with a view, and no two globals are the same view.
+// tp-verify-graph: the invariant of the phase `graph`: every op has a sharding rule that fits its
+// shapes, every global is a typed extern with a view, and no two globals are the same view.
 
 #include "tenon/Transforms/Passes.h"
 
@@ -31,7 +31,8 @@ struct VerifyGraph : tenon::impl::VerifyGraphPassBase<VerifyGraph> {
     for (auto global : getOperation().getOps<ml_program::GlobalOp>()) {
       auto external = dyn_cast_if_present<ml_program::ExternAttr>(global.getValueAttr());
       if (!external || external.getType() != global.getType()) {
-        global.emitOpError() << "expected an extern initial value of the global's type " << global.getType();
+        global.emitOpError() << "expected an extern initial value of the global's type "
+                             << global.getType();
         ok = false;
       }
       Attribute view = global->getAttr(kViewAttr);
@@ -39,7 +40,8 @@ struct VerifyGraph : tenon::impl::VerifyGraphPassBase<VerifyGraph> {
         global.emitOpError() << "has no " << kViewAttr;
         ok = false;
       } else if (auto [it, isNew] = views.try_emplace(view, global); !isNew) {
-        global.emitOpError().attachNote(it->second.getLoc()) << "is the same view as @" << it->second.getSymName();
+        global.emitOpError().attachNote(it->second.getLoc())
+            << "is the same view as @" << it->second.getSymName();
         ok = false;
       }
     }
@@ -61,8 +63,11 @@ struct VerifyGraph : tenon::impl::VerifyGraphPassBase<VerifyGraph> {
       return success();
     auto shardable = dyn_cast<ShardableOpInterface>(op);
     if (!shardable)
-      return op->emitOpError() << "has no sharding rule, so it cannot be distributed; expected ops of the tp dialect";
-    if (std::string why = sharding::check(shardable.getShardingRule(), shapesOf(op->getOperands()), shapesOf(op->getResults())); !why.empty())
+      return op->emitOpError()
+             << "has no sharding rule, so it cannot be distributed; expected ops of the tp dialect";
+    if (std::string why = sharding::check(shardable.getShardingRule(), shapesOf(op->getOperands()),
+                                          shapesOf(op->getResults()));
+        !why.empty())
       return op->emitOpError() << "its sharding rule does not fit its shapes: " << why;
     return success();
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// tp-verify-local: the invariant of `local` and `optimized`: no strategy on any op, no reshard, shardings
-// only on globals, entry arguments and results, and every global's type is its local block.
+// tp-verify-local: the invariant of `local` and `optimized`: no strategy on any op, no reshard,
+// shardings only on globals, entry arguments and results, and every global's type is its local
+// block.
 
 #include "tenon/Transforms/Passes.h"
 
@@ -44,17 +45,20 @@ struct VerifyLocal : tenon::impl::VerifyLocalPassBase<VerifyLocal> {
     auto type = cast<RankedTensorType>(global.getType());
     auto external = dyn_cast_if_present<ml_program::ExternAttr>(global.getValueAttr());
     if (!external || external.getType() != type)
-      return global.emitOpError() << "expected an extern initial value of the global's type " << type;
+      return global.emitOpError() << "expected an extern initial value of the global's type "
+                                  << type;
     if (global->hasAttr(kPartsAttr))
       return success();
     auto shape = global->getAttrOfType<DenseI64ArrayAttr>(kShapeAttr);
     auto attr = global->getAttrOfType<ShardingAttr>(kShardingAttr);
     if (!shape || !attr)
       return global.emitOpError() << "expected " << kShapeAttr << " and " << kShardingAttr;
-    FailureOr<sharding::Sharding> sharding = toSharding(attr, shape.size(), mesh, [&] { return global.emitOpError(); });
+    FailureOr<sharding::Sharding> sharding =
+        toSharding(attr, shape.size(), mesh, [&] { return global.emitOpError(); });
     if (failed(sharding))
       return failure();
-    auto expected = localType(RankedTensorType::get(shape.asArrayRef(), type.getElementType()), *sharding, mesh);
+    auto expected = localType(RankedTensorType::get(shape.asArrayRef(), type.getElementType()),
+                              *sharding, mesh);
     if (expected != type)
       return global.emitOpError() << "expected the local type " << expected << ", found " << type;
     return success();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// tp-verify-sharding: the invariant of `resharded` and `collective`, checked from the rules alone. Shares no
-// decision with the passes before it.
+// tp-verify-sharding: the invariant of `resharded` and `collective`, checked from the rules alone.
+// Shares no decision with the passes before it.
 
 #include "ValueShardings.h"
 #include "tenon/Transforms/Passes.h"
@@ -29,17 +29,19 @@ struct VerifySharding : tenon::impl::VerifyShardingPassBase<VerifySharding> {
   }
 
   LogicalResult verify(OpOperand &operand, ValueShardings &shardings) {
-    FailureOr<sharding::Sharding> has = shardings.of(operand.get()), wants = shardings.demand(operand);
+    FailureOr<sharding::Sharding> has = shardings.of(operand.get()),
+                                  wants = shardings.demand(operand);
     if (failed(has) || failed(wants))
       return failure();
     Operation *op = operand.getOwner();
     if (*has != *wants)
       return op->emitOpError() << "operand " << operand.getOperandNumber() << " has sharding "
-                               << sharding::toString(*has, shardings.mesh()) << ", its strategy demands "
+                               << sharding::toString(*has, shardings.mesh())
+                               << ", its strategy demands "
                                << sharding::toString(*wants, shardings.mesh());
     if (isa<func::ReturnOp>(op) && !has->partial.empty())
-      return op->emitOpError() << "result " << operand.getOperandNumber() << " is partial: "
-                               << sharding::toString(*has, shardings.mesh());
+      return op->emitOpError() << "result " << operand.getOperandNumber()
+                               << " is partial: " << sharding::toString(*has, shardings.mesh());
     return success();
   }
 };

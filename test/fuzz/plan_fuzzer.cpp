@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fuzzes the reader and the verifier: any bytes give a plan or a refusal, and any plan a verdict. An
-// accepted plan must survive being written and read again. The input is a plan file whose header is
-// repaired first, so that changes reach the payload; an input whose first byte is 0 is taken as it is.
+// Fuzzes the reader and the verifier: any bytes give a plan or a refusal, and any plan a verdict.
+// An accepted plan must survive being written and read again. The input is a plan file whose header
+// is repaired first, so that changes reach the payload; an input whose first byte is 0 is taken as
+// it is.
 #include "tenon/runtime/plan/PlanReader.h"
 #include "tenon/runtime/plan/PlanWriter.h"
 #include "tenon/runtime/plan/Resolve.h"

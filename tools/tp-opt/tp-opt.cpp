@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// tp-opt: the compiler on files. MLIR's opt driver with Tenon's dialects and passes, plus three forms of its own:
-//   tp-opt model.mlir --tp-compile="mesh=tp:2" --emit=plan -o model.plan   compile and write a plan file
-//   tp-opt model.plan --to-text                                           a plan file as text
-//   tp-opt model.mlir --tp-compile="mesh=tp:2" --tp-report                 the table of choices on stderr
+// tp-opt: the compiler on files. MLIR's opt driver with Tenon's dialects and passes, plus three
+// forms of its own:
+//   tp-opt model.mlir --tp-compile="mesh=tp:2" --emit=plan -o model.plan   compile and write a plan
+//   file tp-opt model.plan --to-text                                           a plan file as text
+//   tp-opt model.mlir --tp-compile="mesh=tp:2" --tp-report                 the table of choices on
+//   stderr
 
 #include "tenon/Dialect/Plan/IR/PlanDialect.h"
 #include "tenon/Dialect/TP/IR/TPDialect.h"
 #include "tenon/Pipelines/Pipelines.h"
 #include "tenon/Target/PlanEmitter.h"
 
-#include "llvm/Support/InitLLVM.h"
-#include "llvm/Support/MemoryBuffer.h"
-#include "llvm/Support/ToolOutputFile.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MLProgram/IR/MLProgram.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/ToolOutputFile.h"
 
 using namespace mlir;
 
@@ -68,7 +70,9 @@ int run(int argc, char **argv) {
   OwnOptions own = takeOwnOptions(arguments);
   if (!own.emit.empty() && own.emit != "plan")
     return usage("unknown --emit=" + own.emit + "; expected --emit=plan");
-  bool hasOutput = llvm::any_of(arguments, [](StringRef a) { return a == "-o" || a.starts_with("-o=") || a.starts_with("--o="); });
+  bool hasOutput = llvm::any_of(arguments, [](StringRef a) {
+    return a == "-o" || a.starts_with("-o=") || a.starts_with("--o=");
+  });
   if (!own.emit.empty() && !hasOutput)
     return usage("--emit=plan needs -o FILE");
   if (!own.emit.empty())
@@ -80,10 +84,11 @@ int run(int argc, char **argv) {
   for (std::string &argument : arguments)
     pointers.push_back(argument.data());
   DialectRegistry registry;
-  registry.insert<func::FuncDialect, ml_program::MLProgramDialect, tenon::tp::TPDialect, tenon::plan::PlanDialect>();
+  registry.insert<func::FuncDialect, ml_program::MLProgramDialect, tenon::tp::TPDialect,
+                  tenon::plan::PlanDialect>();
   tenon::registerTenonPasses();
-  auto [input, output] =
-      registerAndParseCLIOptions(static_cast<int>(pointers.size()), pointers.data(), "Tenon's compiler\n", registry);
+  auto [input, output] = registerAndParseCLIOptions(
+      static_cast<int>(pointers.size()), pointers.data(), "Tenon's compiler\n", registry);
 
   if (own.toText) {
     MLIRContext context(registry);

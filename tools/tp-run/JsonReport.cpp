@@ -74,13 +74,13 @@ std::string jsonReport(const RunFacts &facts) {
   report["ops"] = ordered_json::array();
   for (size_t i = 0; i < facts.entry->ops.size(); ++i) {
     const plan::Op &op = facts.entry->ops[i];
-    report["ops"].push_back({{"op", i},
-                             {"name", plan::opName(op)},
-                             {"location", op.location},
-                             {"stream", op.stream},
-                             {"predicted_us", op.predictedUs},
-                             {"measured_us", i < facts.opSeconds.size() ? facts.opSeconds[i] * 1e6
-                                                                        : 0.0}});
+    report["ops"].push_back(
+        {{"op", i},
+         {"name", plan::opName(op)},
+         {"location", op.location},
+         {"stream", op.stream},
+         {"predicted_us", op.predictedUs},
+         {"measured_us", i < facts.opSeconds.size() ? facts.opSeconds[i] * 1e6 : 0.0}});
   }
   report["output_assembly"] = {{"bytes", facts.assemblyBytes}, {"ms", facts.assemblySeconds * 1e3}};
   report["expected_outputs"] = ordered_json::array();
@@ -102,11 +102,11 @@ std::string chromeTrace(const RunFacts &facts) {
         start = std::min(start, time.begin);
   auto us = [&](double seconds) { return (seconds - start) * 1e6; };
   for (size_t rank = 0; rank < facts.ranks.size(); ++rank) {
-    events.push_back({{"name", "process_name"},
-                      {"ph", "M"},
-                      {"pid", rank},
-                      {"args", {{"name", "rank " + std::to_string(rank) + " on " +
-                                             facts.ranks[rank].host}}}});
+    events.push_back(
+        {{"name", "process_name"},
+         {"ph", "M"},
+         {"pid", rank},
+         {"args", {{"name", "rank " + std::to_string(rank) + " on " + facts.ranks[rank].host}}}});
     const std::vector<runtime::OpTime> &times = facts.ranks[rank].lastStep;
     for (size_t i = 0; i < std::min(times.size(), facts.entry->ops.size()); ++i) {
       const plan::Op &op = facts.entry->ops[i];
@@ -114,17 +114,15 @@ std::string chromeTrace(const RunFacts &facts) {
       if (time.begin <= 0)
         continue;
       auto add = [&](const std::string &name, double begin, double end) {
-        events.push_back({{"name", name},
-                          {"cat", op.stream == 1 ? "communication" : "compute"},
-                          {"ph", "X"},
-                          {"pid", rank},
-                          {"tid", op.stream},
-                          {"ts", us(begin)},
-                          {"dur", (end - begin) * 1e6},
-                          {"args",
-                           {{"op", i},
-                            {"location", op.location},
-                            {"predicted_us", op.predictedUs}}}});
+        events.push_back(
+            {{"name", name},
+             {"cat", op.stream == 1 ? "communication" : "compute"},
+             {"ph", "X"},
+             {"pid", rank},
+             {"tid", op.stream},
+             {"ts", us(begin)},
+             {"dur", (end - begin) * 1e6},
+             {"args", {{"op", i}, {"location", op.location}, {"predicted_us", op.predictedUs}}}});
       };
       std::string name = plan::opName(op);
       if (std::holds_alternative<plan::Collective>(op.body) && time.collective.left > 0) {

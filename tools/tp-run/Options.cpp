@@ -46,9 +46,11 @@ Expected<Parsed> parseOptions(int argc, char **argv) {
       ->type_name("PATHS");
   app.add_option("--input", inputs, "Value of an input as .npy; once per input")
       ->type_name("NAME=@FILE");
-  app.add_option("--output", outputs, "Where an output goes as .npy; without any, a summary is printed")
+  app.add_option("--output", outputs,
+                 "Where an output goes as .npy; without any, a summary is printed")
       ->type_name("NAME=@FILE");
-  app.add_option("--expected-output", expected, "Compares an output with a .npy; exits 8 if it differs")
+  app.add_option("--expected-output", expected,
+                 "Compares an output with a .npy; exits 8 if it differs")
       ->type_name("NAME=@FILE");
   app.add_option("--rtol", options.rtol, "Tolerance relative to the expected value")
       ->capture_default_str();
@@ -80,11 +82,13 @@ Expected<Parsed> parseOptions(int argc, char **argv) {
   CLI::Option *randomWeights =
       app.add_option("--random-weights", weightSeed, "Makes weights that no file holds from a seed")
           ->type_name("SEED");
-  app.add_flag("--dry-run", options.dryRun, "Checks everything up to memory, loads and runs nothing");
+  app.add_flag("--dry-run", options.dryRun,
+               "Checks everything up to memory, loads and runs nothing");
   app.add_flag("--verify", options.verifyOnly, "Verifies the plan for every rank and exits 0 or 3");
   app.add_flag("--check-collectives", options.checkCollectives,
                "Compares what all ranks bring to each collective");
-  app.add_flag("--check-finite", options.checkFinite, "Exits 8 after the first op that makes a NaN");
+  app.add_flag("--check-finite", options.checkFinite,
+               "Exits 8 after the first op that makes a NaN");
   app.add_flag("--local-ranks", options.localRanks, "Ranks are threads of this process");
   app.add_flag("--messages", options.messages, "MPI by messages only, without shared memory");
   app.add_flag("--allow-placement", options.allowPlacement,
@@ -124,10 +128,10 @@ Expected<Parsed> parseOptions(int argc, char **argv) {
     return usage("--device: expected cpu, found '" + options.device + "'");
   if (!(options.rtol >= 0) || !(options.atol >= 0))
     return usage("--rtol and --atol: expected numbers that are not negative");
-  for (auto [flag, texts, files] : {std::tuple("--input", &inputs, &options.inputs),
-                                    std::tuple("--output", &outputs, &options.outputs),
-                                    std::tuple("--expected-output", &expected,
-                                               &options.expectedOutputs)})
+  for (auto [flag, texts, files] :
+       {std::tuple("--input", &inputs, &options.inputs),
+        std::tuple("--output", &outputs, &options.outputs),
+        std::tuple("--expected-output", &expected, &options.expectedOutputs)})
     if (Status status = splitNamed(flag, *texts, *files); !status)
       return status;
   return parsed;

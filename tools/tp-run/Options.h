@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Options: tp-run's command line as plain data. What the plan must confirm (entry, names, ranks) is checked
-// later; here only the form.
+// Options: tp-run's command line as plain data. What the plan must confirm (entry, names, ranks) is
+// checked later; here only the form.
 #pragma once
 
 #include "tenon/runtime/Status.h"
@@ -21,10 +21,10 @@ struct Options {
   std::vector<std::string> parameters;
   std::vector<NamedFile> inputs, outputs, expectedOutputs;
   double rtol = 1e-5, atol = 1e-5;
-  std::string entry;  ///< Empty: the plan's first.
+  std::string entry; ///< Empty: the plan's first.
   std::string device = "cpu";
-  std::string isa;    ///< Empty: the best of the machine.
-  int threads = 0;    ///< 0: cores of the node over its ranks.
+  std::string isa; ///< Empty: the best of the machine.
+  int threads = 0; ///< 0: cores of the node over its ranks.
   int64_t iterations = 1, warmup = 0;
   std::string json, trace, dumpValues;
   bool report = false, quiet = false;

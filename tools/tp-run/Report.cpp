@@ -39,7 +39,9 @@ std::string meshText(const plan::Plan &plan) {
 }
 
 /// Bytes per second of `bytes` in `us`, in GB/s.
-double gigabytesPerSecond(int64_t bytes, double us) { return us > 0 ? double(bytes) / us * 1e-3 : 0; }
+double gigabytesPerSecond(int64_t bytes, double us) {
+  return us > 0 ? double(bytes) / us * 1e-3 : 0;
+}
 
 } // namespace
 
@@ -97,17 +99,17 @@ std::string shortReport(const RunFacts &facts) {
     loadSeconds = std::max(loadSeconds, rank.loadSeconds);
     prepareSeconds = std::max(prepareSeconds, rank.prepareSeconds);
   }
-  text += format("memory     per rank: weights %s planned, %s held; arena %s; workspace %s\n",
-                 readableBytes(runtime::plannedWeightBytes(plan)).c_str(),
-                 facts.timed ? readableBytes(held).c_str() : "none",
-                 readableBytes(runtime::arenaBytes(plan)).c_str(), readableBytes(workspace).c_str());
+  text +=
+      format("memory     per rank: weights %s planned, %s held; arena %s; workspace %s\n",
+             readableBytes(runtime::plannedWeightBytes(plan)).c_str(),
+             facts.timed ? readableBytes(held).c_str() : "none",
+             readableBytes(runtime::arenaBytes(plan)).c_str(), readableBytes(workspace).c_str());
   if (!facts.timed)
     return text + "dry run    nothing was loaded and nothing was run\n";
-  text += format("load       %s in %.2f s%s, prepared in %.2f s\n", readableBytes(load).c_str(),
-                 loadSeconds,
-                 facts.randomWeights ? format(" (%lld random)", (long long)facts.randomWeights).c_str()
-                                     : "",
-                 prepareSeconds);
+  text += format(
+      "load       %s in %.2f s%s, prepared in %.2f s\n", readableBytes(load).c_str(), loadSeconds,
+      facts.randomWeights ? format(" (%lld random)", (long long)facts.randomWeights).c_str() : "",
+      prepareSeconds);
   const runtime::StepSummary &steps = facts.steps;
   text += format("steps      %lld after %lld  median %.3f ms  min %.3f ms  predicted %.3f ms\n",
                  (long long)steps.steps, (long long)facts.warmup, steps.median * 1e3,
@@ -147,7 +149,8 @@ std::string longReport(const RunFacts &facts) {
   std::vector<Layer> layers;
   for (size_t i = 0; i < facts.entry->ops.size(); ++i) {
     const plan::Op &op = facts.entry->ops[i];
-    if (std::holds_alternative<plan::Record>(op.body) || std::holds_alternative<plan::Wait>(op.body))
+    if (std::holds_alternative<plan::Record>(op.body) ||
+        std::holds_alternative<plan::Wait>(op.body))
       continue;
     if (layers.empty() || layers.back().name != op.location)
       layers.push_back({op.location, 0, 0, 0, {}});
@@ -181,8 +184,8 @@ std::string longReport(const RunFacts &facts) {
     same->measured += c.measuredUs;
     same->wait += c.waitUs;
   }
-  text += format("\n%-16s %-10s %6s %12s %6s %12s %12s %10s %10s %10s\n", "collective", "axes", "type",
-                 "tensor", "count", "predicted us", "measured us", "wait us", "algbw GB/s",
+  text += format("\n%-16s %-10s %6s %12s %6s %12s %12s %10s %10s %10s\n", "collective", "axes",
+                 "type", "tensor", "count", "predicted us", "measured us", "wait us", "algbw GB/s",
                  "busbw GB/s");
   for (const Row &row : rows)
     text += format("%-16s %-10s %6s %12lld %6lld %12.1f %12.1f %10.1f %10.2f %10.2f\n",
@@ -193,8 +196,9 @@ std::string longReport(const RunFacts &facts) {
                    gigabytesPerSecond(row.first.tensorBytes * row.count, row.measured),
                    gigabytesPerSecond(row.first.bytes * row.count, row.measured));
   if (facts.assemblyBytes)
-    text += format("\noutputs    assembled from blocks: %s per rank in %.3f ms, not part of a step\n",
-                   readableBytes(facts.assemblyBytes).c_str(), facts.assemblySeconds * 1e3);
+    text +=
+        format("\noutputs    assembled from blocks: %s per rank in %.3f ms, not part of a step\n",
+               readableBytes(facts.assemblyBytes).c_str(), facts.assemblySeconds * 1e3);
   text += format("certificate %s\n", facts.plan->certificate.c_str());
   return text;
 }

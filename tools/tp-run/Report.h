@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Report: what a run tells about itself: a few lines, tables, JSON, a trace. All of it is made from RunFacts,
-// which rank 0 fills.
+// Report: what a run tells about itself: a few lines, tables, JSON, a trace. All of it is made from
+// RunFacts, which rank 0 fills.
 #pragma once
 
 #include "Options.h"

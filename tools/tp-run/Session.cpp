@@ -66,7 +66,8 @@ int usableCores() {
   return std::max(1, CPU_COUNT(&set));
 }
 
-/// Checks the names that options give against the entry, and that files can be written after the work.
+/// Checks the names that options give against the entry, and that files can be written after the
+/// work.
 Status checkNames(const plan::Entry &entry, const Options &options) {
   auto check = [&](const char *flag, const std::vector<plan::IO> &known,
                    const std::vector<NamedFile> &files) -> Status {
@@ -197,8 +198,8 @@ Status Session::load() {
   faults_ = faults->of(world_.rank());
   host_ = faults_.text("host", "pretend").value_or(host_);
   if (options_.device != "cpu")
-    return Status(Code::Plan, "--device=" + options_.device +
-                                  ": this build has no such device; it has cpu");
+    return Status(Code::Plan,
+                  "--device=" + options_.device + ": this build has no such device; it has cpu");
   Expected<PlanFile> file = readPlan(options_.plan, local_ ? "" : host_);
   if (!file)
     return file.status();
@@ -218,7 +219,8 @@ Status Session::load() {
     }
   }
   if (!found)
-    return Status(Code::Usage, "--entry: the plan has no '" + options_.entry + "'; it has " + names);
+    return Status(Code::Usage,
+                  "--entry: the plan has no '" + options_.entry + "'; it has " + names);
   if (Status status = checkNames(plan.entries[entryIndex_], options_); !status)
     return status;
   return world_.rank() == 0 ? checkPlaces(options_) : Status();
@@ -257,7 +259,8 @@ Status Session::meet() {
   if (loud() && !local_ && !options_.threads &&
       cores * ranksHere_ <= int(std::thread::hardware_concurrency()) && cores == 1 &&
       ranksHere_ < int(std::thread::hardware_concurrency()))
-    std::fprintf(stderr, "tp-run: each rank is bound to one core; mpirun --bind-to none lifts that\n");
+    std::fprintf(stderr,
+                 "tp-run: each rank is bound to one core; mpirun --bind-to none lifts that\n");
   runtime::HandshakeFields fields = {
       {"version", TENON_VERSION},
       {"binary", faults_.has("handshake", "binary") ? "another" : binaryDigest()},
@@ -317,8 +320,8 @@ Status Session::prepare() {
   if (arena)
     arena_ = std::move(*arena);
   Status status = arena ? Status()
-                        : Status(arena.status().code(), "arena: " + arena.status().message() + "; " +
-                                                            runtime::largestBuffers(plan));
+                        : Status(arena.status().code(), "arena: " + arena.status().message() +
+                                                            "; " + runtime::largestBuffers(plan));
   if (status = agree(status); !status)
     return status;
   runtime::ExecutorOptions options;
@@ -463,18 +466,19 @@ Status Session::compare() {
     if (!expected)
       return expected.status();
     if (expected->shape != outputs_[output].shape)
-      return Status(Code::Usage, "--expected-output: '" + name + "' is " +
-                                     runtime::typeAndShape(outputs_[output].type,
-                                                           outputs_[output].shape) +
-                                     ", " + path + " holds " +
-                                     runtime::typeAndShape(expected->type, expected->shape));
+      return Status(Code::Usage,
+                    "--expected-output: '" + name + "' is " +
+                        runtime::typeAndShape(outputs_[output].type, outputs_[output].shape) +
+                        ", " + path + " holds " +
+                        runtime::typeAndShape(expected->type, expected->shape));
     runtime::Comparison comparison =
         runtime::compareValues(outputs_[output], *expected, options_.rtol, options_.atol);
     facts_.checks.push_back({name, comparison.equal, comparison.maxError});
     if (comparison.equal || !result)
       continue;
     char text[256];
-    std::snprintf(text, sizeof(text), " differs: max error %.6g; worst at %s: expected %.9g, found %.9g",
+    std::snprintf(text, sizeof(text),
+                  " differs: max error %.6g; worst at %s: expected %.9g, found %.9g",
                   comparison.maxError, indexText(comparison.index).c_str(), comparison.expected,
                   comparison.found);
     result = Status(Code::Differs, "output '" + name + "'" + text);
@@ -499,7 +503,8 @@ Status Session::finish() {
   }
   facts_.assemblySeconds = now() - begin;
   if (dump_)
-    if (status = agree(dump_->finish(file_.plan, executor_->entry(), file_.digest, outputs_, *mesh_));
+    if (status =
+            agree(dump_->finish(file_.plan, executor_->entry(), file_.digest, outputs_, *mesh_));
         !status)
       return status;
   if (status = gatherFacts(); !status)
@@ -535,8 +540,8 @@ Status Session::run(bool &agreed) {
   state_.enterPhase("memory");
   const plan::Plan &plan = file_.plan;
   std::optional<int64_t> limit = faults_.number("memory", "limit");
-  if (Status status = agree(runtime::checkMemory(
-          plan, ranksHere_, limit ? *limit : runtime::availableMemory()));
+  if (Status status = agree(
+          runtime::checkMemory(plan, ranksHere_, limit ? *limit : runtime::availableMemory()));
       !status)
     return status;
   plan::Entry resolved = plan::resolve(plan, plan.entries[entryIndex_], coordinates_);

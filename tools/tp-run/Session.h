@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Session: one rank's way through a run, from the plan file to the outputs, the same under threads and MPI.
-// Every phase ends in an agreement, so all ranks leave it together; a failure while steps run releases the
-// others as far as the transport can.
+// Session: one rank's way through a run, from the plan file to the outputs, the same under threads
+// and MPI. Every phase ends in an agreement, so all ranks leave it together; a failure while steps
+// run releases the others as far as the transport can.
 #pragma once
 
 #include "Options.h"
@@ -20,8 +20,9 @@ struct RankContext {
   bool local; ///< Ranks are threads.
 };
 
-/// Runs this rank. The status's message is to be printed unless it is `peerFailed`. `agreed` is set when all ranks
-/// leave with the same code; otherwise some may still wait in a collective, and MPI must not be finalised.
+/// Runs this rank. The status's message is to be printed unless it is `peerFailed`. `agreed` is set
+/// when all ranks leave with the same code; otherwise some may still wait in a collective, and MPI
+/// must not be finalised.
 Status runRank(const RankContext &context, bool &agreed);
 
 /// `--verify`: every coordinate, one process.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// tp-run: runs a plan on the ranks of an MPI world, or on threads of this process. Only here does a status become
-// an exit code.
+// tp-run: runs a plan on the ranks of an MPI world, or on threads of this process. Only here does a
+// status become an exit code.
 #include "Session.h"
 
 #include "tenon/runtime/exec/Agreement.h"

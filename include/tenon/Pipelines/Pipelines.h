@@ -1,28 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-// The way of the data as one pipeline: graph, sharded, resharded, collective, local, optimized, plan.
+// The way of the data as one pipeline: graph, sharded, resharded, collective, local, optimized,
+// plan.
 #pragma once
 
-#include "mlir/Pass/PassOptions.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassOptions.h"
 
 namespace tenon {
 
 /// Options of --tp-compile; those of assignment are the pass's own.
 struct CompileOptions : mlir::PassPipelineOptions<CompileOptions> {
-  Option<std::string> mesh{*this, "mesh", llvm::cl::desc("Axes and sizes, major to minor: tp:4 or node:2,tp:4"), llvm::cl::init("tp:1")};
-  Option<std::string> to{*this, "to",
-                         llvm::cl::desc("Last phase: graph, sharded, resharded, collective, local, optimized or plan"),
-                         llvm::cl::init("plan")};
-  Option<std::string> dumpDir{*this, "dump-dir", llvm::cl::desc("Directory that gets the module after each phase")};
-  Option<std::string> machine{*this, "machine", llvm::cl::desc("Machine model: a shipped name or a JSON file"), llvm::cl::init("cpu")};
-  Option<std::string> memory{*this, "memory", llvm::cl::desc("shard: every weight uses every axis; none: no demand"),
+  Option<std::string> mesh{*this, "mesh",
+                           llvm::cl::desc("Axes and sizes, major to minor: tp:4 or node:2,tp:4"),
+                           llvm::cl::init("tp:1")};
+  Option<std::string> to{
+      *this, "to",
+      llvm::cl::desc("Last phase: graph, sharded, resharded, collective, local, optimized or plan"),
+      llvm::cl::init("plan")};
+  Option<std::string> dumpDir{*this, "dump-dir",
+                              llvm::cl::desc("Directory that gets the module after each phase")};
+  Option<std::string> machine{*this, "machine",
+                              llvm::cl::desc("Machine model: a shipped name or a JSON file"),
+                              llvm::cl::init("cpu")};
+  Option<std::string> memory{*this, "memory",
+                             llvm::cl::desc("shard: every weight uses every axis; none: no demand"),
                              llvm::cl::init("shard")};
-  ListOption<std::string> replicateOver{*this, "replicate-over", llvm::cl::desc("Axes that weights may stay replicated over")};
-  Option<bool> report{*this, "report", llvm::cl::desc("Print the table of choices to stderr"), llvm::cl::init(false)};
+  ListOption<std::string> replicateOver{
+      *this, "replicate-over", llvm::cl::desc("Axes that weights may stay replicated over")};
+  Option<bool> report{*this, "report", llvm::cl::desc("Print the table of choices to stderr"),
+                      llvm::cl::init(false)};
 };
 
-/// Adds the passes up to the phase `to`, each phase with its verifier. Fails when `to` names no phase.
-mlir::LogicalResult buildCompilePipeline(mlir::OpPassManager &manager, const CompileOptions &options);
+/// Adds the passes up to the phase `to`, each phase with its verifier. Fails when `to` names no
+/// phase.
+mlir::LogicalResult buildCompilePipeline(mlir::OpPassManager &manager,
+                                         const CompileOptions &options);
 
 /// Registers --tp-compile and every pass.
 void registerTenonPasses();

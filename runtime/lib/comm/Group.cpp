@@ -96,9 +96,8 @@ Expected<std::vector<int>> Group::splitMembers(int color, int key) {
   for (int member = 0; member < size(); ++member)
     if (all[size_t(member) * 2] == color)
       members.push_back(member);
-  std::stable_sort(members.begin(), members.end(), [&](int a, int b) {
-    return all[size_t(a) * 2 + 1] < all[size_t(b) * 2 + 1];
-  });
+  std::stable_sort(members.begin(), members.end(),
+                   [&](int a, int b) { return all[size_t(a) * 2 + 1] < all[size_t(b) * 2 + 1]; });
   return members;
 }
 

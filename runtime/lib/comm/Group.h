@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Group: what communicators of several ranks have in common: the tag of each collective, its form on the
-// wire, comparison, and strings and splits in terms of all_gather.
+// Group: what communicators of several ranks have in common: the tag of each collective, its form
+// on the wire, comparison, and strings and splits in terms of all_gather.
 #pragma once
 
 #include "tenon/runtime/Communicator.h"

@@ -57,8 +57,7 @@ Status MessageCommunicator::waitFor(MPI_Request *request) {
 }
 
 Status MessageCommunicator::exchange(const std::vector<Transfer> &sends,
-                                     const std::vector<Transfer> &receives,
-                                     CollectiveTime *time) {
+                                     const std::vector<Transfer> &receives, CollectiveTime *time) {
   requests_.clear();
   // A message of no bytes is sent too: it says that its sender has come.
   for (const Transfer &send : sends)
@@ -71,8 +70,8 @@ Status MessageCommunicator::exchange(const std::vector<Transfer> &sends,
           !status)
         return status;
     }
-  // The first piece of each peer is looked for before it is received: `ready` is when the last of them
-  // shows up.
+  // The first piece of each peer is looked for before it is received: `ready` is when the last of
+  // them shows up.
   size_t waiting = receives.size();
   std::vector<bool> arrived(receives.size(), false);
   for (int64_t turn = 0; waiting > 0; ++turn) {
@@ -84,9 +83,9 @@ Status MessageCommunicator::exchange(const std::vector<Transfer> &sends,
       int found = 0;
       MPI_Message message;
       MPI_Status envelope;
-      if (Status status = checkMpi(MPI_Improbe(receive.peer, kDataTag, handle_.comm(), &found,
-                                               &message, &envelope),
-                                   "MPI_Improbe");
+      if (Status status = checkMpi(
+              MPI_Improbe(receive.peer, kDataTag, handle_.comm(), &found, &message, &envelope),
+              "MPI_Improbe");
           !status)
         return status;
       if (!found)
@@ -99,9 +98,9 @@ Status MessageCommunicator::exchange(const std::vector<Transfer> &sends,
                                           " bytes from rank " + std::to_string(receive.peer) +
                                           ", found " + std::to_string(bytes));
       requests_.emplace_back();
-      if (Status status = checkMpi(
-              MPI_Imrecv(receive.data, expected, MPI_BYTE, &message, &requests_.back()),
-              "MPI_Imrecv");
+      if (Status status =
+              checkMpi(MPI_Imrecv(receive.data, expected, MPI_BYTE, &message, &requests_.back()),
+                       "MPI_Imrecv");
           !status)
         return status;
       for (int64_t at = kMpiPiece; at < receive.bytes; at += kMpiPiece) {
@@ -203,8 +202,7 @@ Status MessageCommunicator::allReduce(const void *x, void *out, int64_t count, p
   if (Status status = exchange(sends, receives, time); !status)
     return end(std::move(status), time);
   for (int peer = 0; peer < size_; ++peer)
-    parts_[size_t(peer)] =
-        peer == rank_ ? bytesOf(x) + mine.begin * width : theirs + peer * share;
+    parts_[size_t(peer)] = peer == rank_ ? bytesOf(x) + mine.begin * width : theirs + peer * share;
   rankOrderedReduce(parts_, result + mine.begin * width, mine.end - mine.begin, type, kind);
   return end(exchange(spread, collect, time), time);
 }

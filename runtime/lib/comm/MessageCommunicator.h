@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// MessageCommunicator: collectives by point-to-point MPI messages, for groups that cross nodes. MPI moves
-// bytes; sums are ours. Every exchange is direct: each member sends to each other one what that one needs.
+// MessageCommunicator: collectives by point-to-point MPI messages, for groups that cross nodes. MPI
+// moves bytes; sums are ours. Every exchange is direct: each member sends to each other one what
+// that one needs.
 #pragma once
 
 #include "Group.h"
@@ -36,7 +37,8 @@ public:
   Status broadcast(const void *x, void *out, int64_t count, plan::DataType type,
                    CollectiveTime *time) override;
   void checkTags(bool on) override { checking_ = on; }
-  // cancel() keeps its default: messages cannot interrupt a peer, the launcher does when this rank exits.
+  // cancel() keeps its default: messages cannot interrupt a peer, the launcher does when this rank
+  // exits.
 
 protected:
   Status runBarrier(const WireTag &tag) override;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// MpiCalls: the one wrapper around MPI's C interface: return codes become Status, 64-bit byte counts become
-// pieces that fit an int, handles are freed once, and the library is finalised after the last of them.
+// MpiCalls: the one wrapper around MPI's C interface: return codes become Status, 64-bit byte
+// counts become pieces that fit an int, handles are freed once, and the library is finalised after
+// the last of them.
 #pragma once
 
 #include "tenon/runtime/Status.h"

@@ -53,9 +53,9 @@ private:
 /// True when every member is on this node.
 Expected<bool> onOneNode(MPI_Comm comm) {
   MPI_Comm node = MPI_COMM_NULL;
-  if (Status status = checkMpi(
-          MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node),
-          "MPI_Comm_split_type");
+  if (Status status =
+          checkMpi(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node),
+                   "MPI_Comm_split_type");
       !status)
     return status;
   int here = 0, all = 0;
@@ -71,13 +71,15 @@ Expected<std::unique_ptr<MpiWindow>> makeWindow(MPI_Comm comm, int rank, int siz
   MPI_Aint bytes = rank == 0 ? MPI_Aint(Segment::bytes(size, kAreaBytes)) : 0;
   MPI_Win window = MPI_WIN_NULL;
   void *base = nullptr;
-  int ok = MPI_Win_allocate_shared(bytes, 1, MPI_INFO_NULL, comm, static_cast<void *>(&base), &window) == MPI_SUCCESS;
+  int ok = MPI_Win_allocate_shared(bytes, 1, MPI_INFO_NULL, comm, static_cast<void *>(&base),
+                                   &window) == MPI_SUCCESS;
   if (ok) {
     MPI_Aint size0 = 0;
     int unit = 0;
-    ok = MPI_Win_shared_query(window, 0, &size0, &unit, static_cast<void *>(&base)) == MPI_SUCCESS &&
-         size0 >= MPI_Aint(Segment::bytes(size, kAreaBytes)) &&
-         reinterpret_cast<uintptr_t>(base) % 64 == 0;
+    ok =
+        MPI_Win_shared_query(window, 0, &size0, &unit, static_cast<void *>(&base)) == MPI_SUCCESS &&
+        size0 >= MPI_Aint(Segment::bytes(size, kAreaBytes)) &&
+        reinterpret_cast<uintptr_t>(base) % 64 == 0;
   }
   if (ok && rank == 0)
     std::memset(base, 0, size_t(Segment::bytes(size, 0)));
@@ -122,8 +124,8 @@ Expected<std::unique_ptr<Communicator>> makeMpiGroup(MpiHandle handle, bool shar
 Expected<std::unique_ptr<Communicator>> makeMpiCommunicator(int *argc, char ***argv,
                                                             const MpiOptions &options) {
   int provided = 0;
-  if (Status status = checkMpi(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided),
-                               "MPI_Init_thread");
+  if (Status status =
+          checkMpi(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
       !status)
     return status;
   auto library = std::make_shared<MpiLibrary>();
@@ -131,9 +133,10 @@ Expected<std::unique_ptr<Communicator>> makeMpiCommunicator(int *argc, char ***a
   int size = 0;
   MPI_Comm_size(MPI_COMM_WORLD, &size);
   if (int promised = launcherRanks(); promised > size)
-    return Status(Code::Usage, "the launcher promises " + std::to_string(promised) +
-                                   " ranks, MPI sees " + std::to_string(size) +
-                                   ": this tp-run was started by another MPI than it was built with");
+    return Status(Code::Usage,
+                  "the launcher promises " + std::to_string(promised) + " ranks, MPI sees " +
+                      std::to_string(size) +
+                      ": this tp-run was started by another MPI than it was built with");
   if (provided < MPI_THREAD_FUNNELED && size > 1)
     return Status(Code::Device, "this MPI does not allow threads beside it (MPI_THREAD_FUNNELED)");
   MPI_Comm node = MPI_COMM_NULL, world = MPI_COMM_NULL;

@@ -5,7 +5,8 @@
 namespace tenon::runtime {
 
 Expected<std::unique_ptr<Communicator>> makeMpiCommunicator(int *, char ***, const MpiOptions &) {
-  return Status(Code::Device, "this build has no MPI: use --local-ranks, or build where CMake finds MPI");
+  return Status(Code::Device,
+                "this build has no MPI: use --local-ranks, or build where CMake finds MPI");
 }
 
 } // namespace tenon::runtime

@@ -36,8 +36,8 @@ bool SharedCommunicator::cancel(Code code) {
   return cancelled_->compare_exchange_strong(expected, int(code));
 }
 
-// Spins for some microseconds, then yields the core, and after some milliseconds sleeps in between: a peer
-// that is late by so much does not notice.
+// Spins for some microseconds, then yields the core, and after some milliseconds sleeps in between:
+// a peer that is late by so much does not notice.
 Status SharedCommunicator::waitFor(int member) {
   std::atomic<uint64_t> &posted = segment_.slot(member).posted;
   const int64_t spins = crowded_ ? 16 : 4000;
@@ -151,8 +151,7 @@ Status SharedCommunicator::allReduce(const void *x, void *out, int64_t count, pl
 Status SharedCommunicator::allGather(const void *x, void *out, int64_t count, plan::DataType type,
                                      CollectiveTime *time) {
   begin(time);
-  WireTag tag =
-      nextTag(code(plan::CollectiveKind::AllGather, plan::ReduceKind::Sum), count, type);
+  WireTag tag = nextTag(code(plan::CollectiveKind::AllGather, plan::ReduceKind::Sum), count, type);
   const int64_t bytes = count * plan::byteWidth(type), chunk = segment_.areaBytes();
   std::byte *result = static_cast<std::byte *>(out);
   for (int64_t done = 0; done == 0 || done < bytes; done += chunk) {
@@ -215,8 +214,7 @@ Status SharedCommunicator::allToAll(const void *x, void *out, int64_t count, pla
 Status SharedCommunicator::broadcast(const void *x, void *out, int64_t count, plan::DataType type,
                                      CollectiveTime *time) {
   begin(time);
-  WireTag tag =
-      nextTag(code(plan::CollectiveKind::Broadcast, plan::ReduceKind::Sum), count, type);
+  WireTag tag = nextTag(code(plan::CollectiveKind::Broadcast, plan::ReduceKind::Sum), count, type);
   const int64_t bytes = count * plan::byteWidth(type), chunk = segment_.areaBytes();
   for (int64_t done = 0; done == 0 || done < bytes; done += chunk) {
     int64_t n = std::min(chunk, bytes - done);

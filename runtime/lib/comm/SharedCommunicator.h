@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// SharedCommunicator: collectives through memory that all members see, without locks. Every collective is a
-// series of rounds. In round k a member copies its bytes into one of its two areas (k odd or even), posts k, waits until
-// all have posted k, and reads the others' areas. Nobody can be two rounds ahead, so the area of round
-// k - 2 has been read by all when round k overwrites it: a round costs one synchronisation.
+// SharedCommunicator: collectives through memory that all members see, without locks. Every
+// collective is a series of rounds. In round k a member copies its bytes into one of its two areas
+// (k odd or even), posts k, waits until all have posted k, and reads the others' areas. Nobody can
+// be two rounds ahead, so the area of round k - 2 has been read by all when round k overwrites it:
+// a round costs one synchronisation.
 //
-// Small all_reduces take one round, in which everybody sums everything; larger ones two, in which everybody
-// sums one share. Payloads beyond an area go in chunks.
+// Small all_reduces take one round, in which everybody sums everything; larger ones two, in which
+// everybody sums one share. Payloads beyond an area go in chunks.
 #pragma once
 
 #include "Group.h"
@@ -49,8 +50,8 @@ private:
 
 class SharedCommunicator : public Group {
 public:
-  /// `segment` starts zero-filled and outlives the communicator; `cancelled` is the flag of the whole run.
-  /// Waits yield at once when `crowded` (more ranks than cores).
+  /// `segment` starts zero-filled and outlives the communicator; `cancelled` is the flag of the
+  /// whole run. Waits yield at once when `crowded` (more ranks than cores).
   SharedCommunicator(int rank, int size, Segment segment, std::atomic<int> *cancelled,
                      bool crowded);
 

@@ -52,8 +52,9 @@ public:
     int place = 0;
     while ((*members)[size_t(place)] != rank())
       ++place;
-    // The first member makes the memory and shows the others where its handle is. All have taken a copy
-    // when the barrier is passed; if it fails the handle stays, for somebody may still read it.
+    // The first member makes the memory and shows the others where its handle is. All have taken a
+    // copy when the barrier is passed; if it fails the handle stays, for somebody may still read
+    // it.
     auto *made = new std::shared_ptr<ThreadSegment>();
     if (place == 0)
       *made = ThreadSegment::make(int(members->size()), memory_->flag);
@@ -69,8 +70,8 @@ public:
     delete made;
     if (!memory)
       return Status(Code::Memory, "cannot allocate memory for a group of ranks");
-    return std::unique_ptr<Communicator>(new ThreadCommunicator(
-        place, int(members->size()), std::move(memory), crowded_));
+    return std::unique_ptr<Communicator>(
+        new ThreadCommunicator(place, int(members->size()), std::move(memory), crowded_));
   }
 
 private:

@@ -87,9 +87,10 @@ Status checkPlacement(const std::vector<plan::MeshAxis> &mesh,
   for (size_t rank = 0; rank < hosts.size(); ++rank) {
     if (hosts[rank] == hosts[rank - rank % size])
       continue;
-    std::string text = "axis '" + axis + "' of " + std::to_string(size) +
-                       " ranks crosses nodes, and the plan expects it inside one; start as many ranks "
-                       "per node, or accept it with --allow-placement. Mesh ranks by node:";
+    std::string text =
+        "axis '" + axis + "' of " + std::to_string(size) +
+        " ranks crosses nodes, and the plan expects it inside one; start as many ranks "
+        "per node, or accept it with --allow-placement. Mesh ranks by node:";
     for (size_t begin = 0; begin < hosts.size();) {
       size_t end = begin;
       while (end < hosts.size() && hosts[end] == hosts[begin])

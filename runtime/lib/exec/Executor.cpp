@@ -84,8 +84,8 @@ Status Executor::prepare() {
     }
     Expected<std::unique_ptr<Kernel>> kernel = environment_.device.prepare(op, binding_);
     if (!kernel)
-      return Status(kernel.status().code(), entry_.name + ", op " + std::to_string(i) + ": " +
-                                                kernel.status().message());
+      return Status(kernel.status().code(),
+                    entry_.name + ", op " + std::to_string(i) + ": " + kernel.status().message());
     kernels_.push_back(std::move(*kernel));
     if (options_.state)
       options_.state->touch();
@@ -196,8 +196,7 @@ Status Executor::atEnd(int op) {
       return status;
   if (options_.poison)
     for (const plan::Access &access : plan::accesses(entry_.ops[size_t(op)]))
-      if (size_t buffer = size_t(access.operand->buffer);
-          --left_[buffer] == 0 && !keeps_[buffer])
+      if (size_t buffer = size_t(access.operand->buffer); --left_[buffer] == 0 && !keeps_[buffer])
         if (Status status = poison(access.operand->buffer); !status)
           return status;
   return Status();
@@ -265,8 +264,8 @@ Status Executor::checkFinite(int op) {
   const plan::Op &instruction = entry_.ops[size_t(op)];
   for (const plan::Access &access : plan::accesses(instruction)) {
     plan::DataType type = binding_.types[size_t(access.operand->buffer)];
-    bool isFloat = type == plan::DataType::F32 || type == plan::DataType::BF16 ||
-                   type == plan::DataType::F16;
+    bool isFloat =
+        type == plan::DataType::F32 || type == plan::DataType::BF16 || type == plan::DataType::F16;
     if (!access.write || !isFloat)
       continue;
     Expected<HostArray> value = operandValue(*access.operand);
@@ -293,9 +292,8 @@ Expected<HostArray> Executor::outputBlock(size_t output) {
   value.type = buffer.type;
   value.shape = {buffer.elements};
   value.bytes.resize(size_t(buffer.elements * plan::byteWidth(buffer.type)));
-  if (Status status = environment_.device.copyOut(value.bytes.data(),
-                                                  binding_.buffers[size_t(io.buffer)],
-                                                  int64_t(value.bytes.size()));
+  if (Status status = environment_.device.copyOut(
+          value.bytes.data(), binding_.buffers[size_t(io.buffer)], int64_t(value.bytes.size()));
       !status)
     return status;
   return value;

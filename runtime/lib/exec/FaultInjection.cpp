@@ -21,11 +21,11 @@ struct Known {
   bool argument;
 };
 constexpr Known kKnown[] = {
-    {"op", "sleep", true},          {"op", "error", true},        {"op", "exit", true},
-    {"op", "kill", true},           {"op", "segv", true},         {"op", "abort", true},
-    {"op", "stop", true},           {"op", "skip", true},         {"op", "count", true},
-    {"op", "stubborn", true},       {"alloc", "fail", true},      {"memory", "limit", true},
-    {"handshake", "binary", false}, {"handshake", "isa", false},  {"verify", "skip", false},
+    {"op", "sleep", true},          {"op", "error", true},         {"op", "exit", true},
+    {"op", "kill", true},           {"op", "segv", true},          {"op", "abort", true},
+    {"op", "stop", true},           {"op", "skip", true},          {"op", "count", true},
+    {"op", "stubborn", true},       {"alloc", "fail", true},       {"memory", "limit", true},
+    {"handshake", "binary", false}, {"handshake", "isa", false},   {"verify", "skip", false},
     {"capture", "starve0", false},  {"capture", "starve1", false}, {"arena", "poison", false},
     {"host", "pretend", true},
 };
@@ -156,8 +156,8 @@ Status FaultInjection::changeOps(std::vector<plan::Op> &ops, std::vector<bool> &
       index = -1;
     }
     if (index < 0 || index >= int64_t(ops.size()))
-      return Status(Code::Usage, "--inject: no op '" + fault.argument + "' among " +
-                                     std::to_string(ops.size()));
+      return Status(Code::Usage,
+                    "--inject: no op '" + fault.argument + "' among " + std::to_string(ops.size()));
     if (fault.kind == "skip") {
       skipped[size_t(index)] = true;
     } else if (fault.kind == "count") {

@@ -89,11 +89,11 @@ HostArray randomInput(const plan::IO &input, uint64_t seed) {
   uint64_t range = input.low < input.high ? uint64_t(input.high) - uint64_t(input.low) : 2;
   for (int64_t i = 0; i < count; ++i) {
     std::byte *to = value.bytes.data() + i * width;
-    int64_t integer = input.maskRows || input.type == DataType::I1
-                          ? 1
-                          : int64_t(uint64_t(input.low) +
-                                    (uint64_t(random.bits(2 * i)) << 32 | random.bits(2 * i + 1)) %
-                                        range);
+    int64_t integer =
+        input.maskRows || input.type == DataType::I1
+            ? 1
+            : int64_t(uint64_t(input.low) +
+                      (uint64_t(random.bits(2 * i)) << 32 | random.bits(2 * i + 1)) % range);
     float number = input.maskRows ? 1.0f : random.normal(i);
     uint16_t half = 0;
     switch (input.type) {

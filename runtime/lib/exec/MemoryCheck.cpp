@@ -48,9 +48,9 @@ int64_t leftIn(const std::string &limitFile, const std::string &usageFile,
 
 /// Control groups of version 2 nest: every one on the way to the root may have a limit.
 int64_t leftInGroups() {
-  int64_t left = leftIn("/sys/fs/cgroup/memory/memory.limit_in_bytes",
-                        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-                        "/sys/fs/cgroup/memory/memory.stat");
+  int64_t left =
+      leftIn("/sys/fs/cgroup/memory/memory.limit_in_bytes",
+             "/sys/fs/cgroup/memory/memory.usage_in_bytes", "/sys/fs/cgroup/memory/memory.stat");
   std::ifstream in("/proc/self/cgroup");
   std::string line;
   while (std::getline(in, line)) {
@@ -58,8 +58,8 @@ int64_t leftInGroups() {
       continue;
     for (std::string path = line.substr(3);;) {
       std::string base = "/sys/fs/cgroup" + (path == "/" ? "" : path);
-      left = leastKnown(left, leftIn(base + "/memory.max", base + "/memory.current",
-                                     base + "/memory.stat"));
+      left = leastKnown(
+          left, leftIn(base + "/memory.max", base + "/memory.current", base + "/memory.stat"));
       size_t slash = path.rfind('/');
       if (path.empty() || slash == std::string::npos)
         break;
@@ -90,7 +90,8 @@ std::string readableBytes(int64_t bytes) {
 std::string largestBuffers(const plan::Plan &plan, size_t count) {
   std::vector<std::pair<int64_t, std::string>> all;
   for (const plan::Weight &weight : plan.weights)
-    all.emplace_back(weight.elements * plan::byteWidth(weight.type), "weight '" + weight.name + "'");
+    all.emplace_back(weight.elements * plan::byteWidth(weight.type),
+                     "weight '" + weight.name + "'");
   // The arena lives whole, so the entry that makes it as large as it is stands for it, and its
   // largest buffers with it.
   for (const plan::Entry &entry : plan.entries)

@@ -144,8 +144,8 @@ Expected<HostArray> readNpy(const std::string &path) {
   size_t lengthBytes = magic[6] == 1 ? 2 : 4;
   if (std::fread(length, 1, lengthBytes, file.get()) != lengthBytes)
     return wrong(path, "truncated header");
-  size_t headerBytes = length[0] | size_t(length[1]) << 8 | size_t(length[2]) << 16 |
-                       size_t(length[3]) << 24;
+  size_t headerBytes =
+      length[0] | size_t(length[1]) << 8 | size_t(length[2]) << 16 | size_t(length[3]) << 24;
   if (headerBytes > kHeaderLimit)
     return wrong(path, "header of " + std::to_string(headerBytes) + " bytes is too long");
   std::string text(headerBytes, '\0');

@@ -32,7 +32,8 @@ int64_t product(const std::vector<int64_t> &shape) {
   return count;
 }
 
-/// Copies a box row by row: `lengths` of a block of shape `from` to `starts` of a tensor of shape `to`.
+/// Copies a box row by row: `lengths` of a block of shape `from` to `starts` of a tensor of shape
+/// `to`.
 void placeBlock(const std::byte *block, const std::vector<int64_t> &from,
                 const std::vector<int64_t> &lengths, const std::vector<int64_t> &starts,
                 std::byte *tensor, const std::vector<int64_t> &to, int64_t width) {
@@ -94,8 +95,8 @@ HostArray joinBlocks(const plan::Plan &plan, const plan::IO &output, const std::
       starts.push_back(block.start);
       lengths.push_back(block.length);
     }
-    placeBlock(blocks + rank * blockBytes, from, lengths, starts, result.bytes.data(),
-               output.shape, width);
+    placeBlock(blocks + rank * blockBytes, from, lengths, starts, result.bytes.data(), output.shape,
+               width);
   }
   return result;
 }

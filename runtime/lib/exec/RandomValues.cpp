@@ -25,13 +25,14 @@ static uint64_t hashOf(std::string_view name) {
   return hash;
 }
 
-RandomValues::RandomValues(uint64_t seed, std::string_view name) : seed_(seed), hash_(hashOf(name)) {}
+RandomValues::RandomValues(uint64_t seed, std::string_view name)
+    : seed_(seed), hash_(hashOf(name)) {}
 
 void RandomValues::compute(int64_t block) {
   block_ = block;
-  words_ = philox4x32({uint32_t(block), uint32_t(uint64_t(block) >> 32), uint32_t(hash_),
-                       uint32_t(hash_ >> 32)},
-                      {uint32_t(seed_), uint32_t(seed_ >> 32)});
+  words_ = philox4x32(
+      {uint32_t(block), uint32_t(uint64_t(block) >> 32), uint32_t(hash_), uint32_t(hash_ >> 32)},
+      {uint32_t(seed_), uint32_t(seed_ >> 32)});
   for (size_t pair = 0; pair < 4; pair += 2) {
     // In (0, 1], so that the logarithm is finite.
     double u = (double(words_[pair]) + 1) * 0x1p-32, v = double(words_[pair + 1]) * 0x1p-32;

@@ -22,10 +22,10 @@ struct Width {
   const char *dtype;
   int64_t bits;
 };
-constexpr Width kWidths[] = {{"F64", 64}, {"F32", 32},     {"F16", 16},     {"BF16", 16}, {"I64", 64},
-                             {"I32", 32}, {"I16", 16},     {"I8", 8},       {"U64", 64},  {"U32", 32},
-                             {"U16", 16}, {"U8", 8},       {"BOOL", 8},     {"F8_E4M3", 8},
-                             {"F8_E5M2", 8}, {"F8_E8M0", 8}};
+constexpr Width kWidths[] = {{"F64", 64}, {"F32", 32},    {"F16", 16},    {"BF16", 16},
+                             {"I64", 64}, {"I32", 32},    {"I16", 16},    {"I8", 8},
+                             {"U64", 64}, {"U32", 32},    {"U16", 16},    {"U8", 8},
+                             {"BOOL", 8}, {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}};
 
 int64_t widthOf(const std::string &dtype) {
   for (const Width &width : kWidths)
@@ -79,8 +79,8 @@ std::string readTensor(const json &entry, StoredTensor &tensor) {
   tensor.begin = offsets[0].get<int64_t>();
   tensor.end = offsets[1].get<int64_t>();
   if (tensor.end < tensor.begin || tensor.end - tensor.begin != bytes)
-    return "expected " + std::to_string(bytes) + " bytes for " + tensor.dtype + " " +
-           shape.dump() + ", found data_offsets " + offsets.dump();
+    return "expected " + std::to_string(bytes) + " bytes for " + tensor.dtype + " " + shape.dump() +
+           ", found data_offsets " + offsets.dump();
   return "";
 }
 

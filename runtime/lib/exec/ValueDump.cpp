@@ -82,9 +82,9 @@ Status ValueDump::finish(const plan::Plan &plan, const plan::Entry &entry,
       index["values"].push_back(json::parse(line, nullptr, false));
   }
   // In order of the ops, ranks side by side.
-  std::stable_sort(index["values"].begin(), index["values"].end(), [](const json &a, const json &b) {
-    return a["op"].get<int>() < b["op"].get<int>();
-  });
+  std::stable_sort(
+      index["values"].begin(), index["values"].end(),
+      [](const json &a, const json &b) { return a["op"].get<int>() < b["op"].get<int>(); });
   for (size_t i = 0; i < outputs.size(); ++i) {
     std::string name = "outputs/" + entry.outputs[i].name + ".npy";
     if (Status status = writeNpy(directory_ + "/" + name, widened(outputs[i])); !status)

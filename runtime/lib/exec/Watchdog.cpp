@@ -89,11 +89,11 @@ void onTermination(int signal) {
 }
 
 void onCrash(int signal) {
-  const char *name = signal == SIGSEGV   ? "SIGSEGV"
-                     : signal == SIGBUS  ? "SIGBUS"
-                     : signal == SIGFPE  ? "SIGFPE"
-                     : signal == SIGILL  ? "SIGILL"
-                                         : "SIGABRT";
+  const char *name = signal == SIGSEGV  ? "SIGSEGV"
+                     : signal == SIGBUS ? "SIGBUS"
+                     : signal == SIGFPE ? "SIGFPE"
+                     : signal == SIGILL ? "SIGILL"
+                                        : "SIGABRT";
   printStates(handlerStates, name);
   std::signal(signal, SIG_DFL);
   raise(signal);
@@ -111,8 +111,8 @@ struct Watchdog::Impl {
 
   void watch() {
     // Often enough to be on time to a tenth of the deadline, rarely enough not to be noticed.
-    auto interval =
-        std::chrono::duration<double>(std::clamp(std::min(opSeconds, phaseSeconds) / 10, 0.01, 0.5));
+    auto interval = std::chrono::duration<double>(
+        std::clamp(std::min(opSeconds, phaseSeconds) / 10, 0.01, 0.5));
     std::unique_lock<std::mutex> lock(mutex);
     while (!changed.wait_for(lock, interval, [this] { return stopping; })) {
       int64_t now = monotonicNanoseconds();

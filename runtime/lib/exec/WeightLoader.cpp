@@ -37,8 +37,8 @@ bool isFloat(DataType type) {
 
 /// The stored dtype as a DataType; false when a plan cannot name it.
 bool parseDtype(const std::string &dtype, DataType &type) {
-  for (DataType candidate : {DataType::F32, DataType::BF16, DataType::F16, DataType::I32,
-                             DataType::I64, DataType::I1})
+  for (DataType candidate :
+       {DataType::F32, DataType::BF16, DataType::F16, DataType::I32, DataType::I64, DataType::I1})
     if (dtype == dtypeName(candidate)) {
       type = candidate;
       return true;
@@ -84,7 +84,7 @@ struct Source {
 struct Box {
   std::vector<int64_t> lengths, from, to;
   int64_t fromOffset = 0, toOffset = 0;
-  int64_t elements = 1;       ///< Owned and written.
+  int64_t elements = 1; ///< Owned and written.
 };
 
 class PartWriter {
@@ -126,10 +126,9 @@ private:
     const int64_t storedWidth = plan::byteWidth(source_.stored);
     for (int64_t i = 0; i < count; ++i) {
       int64_t index = from + i * fromStride;
-      float value = source_.data ? readFloat(source_.stored, source_.data + index * storedWidth)
-                    : source_.ones
-                        ? 1.0f
-                        : roundTo(view_.type, 0.02f * random_.normal(index));
+      float value = source_.data   ? readFloat(source_.stored, source_.data + index * storedWidth)
+                    : source_.ones ? 1.0f
+                                   : roundTo(view_.type, 0.02f * random_.normal(index));
       writeFloat(held_, out + i * toStride * width_, value);
     }
   }
@@ -227,8 +226,8 @@ Expected<LoadedWeights> loadWeights(const plan::Plan &plan, const std::vector<in
     const int64_t width = plan::byteWidth(weight.type), bytes = weight.elements * width;
     Expected<DeviceMemory> memory = DeviceMemory::allocate(device, bytes);
     if (!memory)
-      return Status(memory.status().code(), "weight '" + weight.name + "': " +
-                                                memory.status().message());
+      return Status(memory.status().code(),
+                    "weight '" + weight.name + "': " + memory.status().message());
     staging.assign(size_t(bytes), std::byte(0));
     int64_t owned = 0;
     bool random = false;

@@ -68,8 +68,8 @@ private:
       to.assign(from->c_str(), from->size());
   }
 
-  /// The FlatBuffers verifier does not check the alignment of a vector's elements, so they are moved as
-  /// bytes.
+  /// The FlatBuffers verifier does not check the alignment of a vector's elements, so they are
+  /// moved as bytes.
   template <typename From, typename T>
   static void copyOut(const flatbuffers::Vector<From> &from, std::vector<T> &to) {
     to.resize(from.size());

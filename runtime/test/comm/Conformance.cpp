@@ -14,7 +14,8 @@ using plan::ReduceKind;
 
 const DataType kTypes[] = {DataType::F32, DataType::BF16, DataType::F16,
                            DataType::I32, DataType::I64,  DataType::I1};
-// Nothing, one, odd, a whole share, more than one area of a shared segment (512 KiB) for every type.
+// Nothing, one, odd, a whole share, more than one area of a shared segment (512 KiB) for every
+// type.
 const int64_t kCounts[] = {0, 1, 7, 64, 1001, 16385, 270001};
 
 uint64_t mix(uint64_t x) {
@@ -241,8 +242,8 @@ std::string broadcast(Communicator &c) {
   return "";
 }
 
-// 16-bit floats are summed in f32: 256 + 1 + 1 in bf16 gives 258, step by step it would stay 256. In f32
-// the order decides: 2^24 + 1 + 1 stays 2^24.
+// 16-bit floats are summed in f32: 256 + 1 + 1 in bf16 gives 258, step by step it would stay 256.
+// In f32 the order decides: 2^24 + 1 + 1 stays 2^24.
 std::string roundsOnce(Communicator &c) {
   uint16_t x = f32ToBf16(c.rank() == 0 ? 256.0f : 1.0f), out = 0;
   if (Status s = c.allReduce(&x, &out, 1, DataType::BF16, ReduceKind::Sum); !s)
@@ -279,8 +280,7 @@ std::string splits(Communicator &c) {
   for (int r = c.size() - 1; r >= 0; --r)
     if (r % 2 == c.rank() % 2)
       expected.push_back(r);
-  if ((*group)->size() != int(expected.size()) ||
-      expected[size_t((*group)->rank())] != c.rank())
+  if ((*group)->size() != int(expected.size()) || expected[size_t((*group)->rank())] != c.rank())
     return "rank " + std::to_string(c.rank()) + " is number " + std::to_string((*group)->rank()) +
            " of " + std::to_string((*group)->size());
   (*group)->setName("half");

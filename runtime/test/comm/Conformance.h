@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The conformance suite of communicators: every collective, type and size class, compared bit by bit with a
-// plain loop. Written without gtest so that MPI ranks run the same cases.
+// The conformance suite of communicators: every collective, type and size class, compared bit by
+// bit with a plain loop. Written without gtest so that MPI ranks run the same cases.
 #pragma once
 
 #include "tenon/runtime/Communicator.h"

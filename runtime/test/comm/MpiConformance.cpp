@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The conformance suite as an MPI program: `mpirun -n N mpi-conformance [messages]`. Exits 0 when every case
-// holds on every rank. With `messages` nothing goes through shared memory.
+// The conformance suite as an MPI program: `mpirun -n N mpi-conformance [messages]`. Exits 0 when
+// every case holds on every rank. With `messages` nothing goes through shared memory.
 #include "Conformance.h"
 
 #include <cstdio>

@@ -96,7 +96,7 @@ TEST_P(AttentionTest, leftPaddingUnderCausality) {
 }
 
 TEST_P(AttentionTest, bias) {
-  for (const std::vector<int>& broadcast : {std::vector<int>{}, {0}, {0, 1, 2}, {3}}) {
+  for (const std::vector<int> &broadcast : {std::vector<int>{}, {0}, {0, 1, 2}, {3}}) {
     Case test(kind());
     plan::Attention op = make(test, {2, 5, 9, 2, 3, 8, 8});
     Layout layout;
@@ -107,8 +107,8 @@ TEST_P(AttentionTest, bias) {
 }
 
 TEST_P(AttentionTest, layouts) {
-  for (const Layout& kv : {Layout{{0, 2, 1, 3}, 0, {}, 1, 0}, Layout{{}, 3, {}, 1, 5},
-                    Layout{{0, 2, 3, 1}, 0, {}, 1, 0}, Layout{{}, 0, {}, 2, 0}}) {
+  for (const Layout &kv : {Layout{{0, 2, 1, 3}, 0, {}, 1, 0}, Layout{{}, 3, {}, 1, 5},
+                           Layout{{0, 2, 3, 1}, 0, {}, 1, 0}, Layout{{}, 0, {}, 2, 0}}) {
     Case test(kind());
     plan::Attention op = make(test, {2, 6, 9, 2, 2, 8, 8}, kv);
     Layout outLayout;

@@ -18,8 +18,8 @@ ExprTerm term(ExprOp op) { return {op, 0, 0}; }
 
 class ElementwiseTest : public OpTest {
 protected:
-  plan::Elementwise make(Case &test, std::vector<ExprTerm> expr, const std::vector<int64_t>& sizes,
-                         const std::vector<Layout>& inputs) {
+  plan::Elementwise make(Case &test, std::vector<ExprTerm> expr, const std::vector<int64_t> &sizes,
+                         const std::vector<Layout> &inputs) {
     plan::Elementwise op;
     op.expr = std::move(expr);
     for (const Layout &layout : inputs)
@@ -81,7 +81,7 @@ TEST_P(ElementwiseTest, programs) {
        value(0.5), term(ExprOp::Mul)},
   };
   for (const std::vector<ExprTerm> &program : programs)
-    for (const std::vector<int64_t>& sizes :
+    for (const std::vector<int64_t> &sizes :
          {std::vector<int64_t>{}, {1}, {3, 5}, {511}, {513}, {4, 700}, {3, 1, 2, 4}, {0, 7}}) {
       Case test(kind());
       test.check(make(test, program, sizes, {{}, {}}), 2e-6);
@@ -115,7 +115,8 @@ TEST_P(ElementwiseTest, layouts) {
       Layout{{}, 0, {}, 2, 0},
   };
   for (const Layout &layout : layouts)
-    for (const std::vector<int64_t>& sizes : {std::vector<int64_t>{3, 4, 5}, {2, 3, 600}, {300, 2, 1}}) {
+    for (const std::vector<int64_t> &sizes :
+         {std::vector<int64_t>{3, 4, 5}, {2, 3, 600}, {300, 2, 1}}) {
       Case test(kind());
       plan::Elementwise op = make(test, {in(0), in(1), term(ExprOp::Sub)}, sizes, {{}, layout});
       test.check(op, 1e-6);
@@ -178,11 +179,11 @@ TEST_P(ElementwiseTest, integersBeyondFloat) {
 
 TEST_P(ElementwiseTest, refusesBadPrograms) {
   Case test(kind());
-  for (const std::vector<ExprTerm>& program : {std::vector<ExprTerm>{},
-                                        {term(ExprOp::Add)},
-                                        {in(0), in(0)},
-                                        {in(2)},
-                                        {in(0), term(ExprOp(99))}}) {
+  for (const std::vector<ExprTerm> &program : {std::vector<ExprTerm>{},
+                                               {term(ExprOp::Add)},
+                                               {in(0), in(0)},
+                                               {in(2)},
+                                               {in(0), term(ExprOp(99))}}) {
     plan::Op op;
     op.body = make(test, program, {4}, {{}});
     EXPECT_EQ(test.prepare(op).code(), Code::Plan);

@@ -177,7 +177,7 @@ TEST_P(MatMulTest, resultDimensionsThatDoNotMerge) {
 TEST_P(MatMulTest, biases) {
   Problem problem{"mk", "nk", "mn", {{'m', 6}, {'k', 20}, {'n', 33}}};
   problem.bias = true;
-  for (const std::vector<int>& broadcast : {std::vector<int>{0}, {1}, {0, 1}, {}}) {
+  for (const std::vector<int> &broadcast : {std::vector<int>{0}, {1}, {0, 1}, {}}) {
     problem.biasLayout.broadcast = broadcast;
     check(problem);
   }

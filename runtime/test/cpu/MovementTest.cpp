@@ -88,7 +88,7 @@ TEST_P(MovementTest, copyLayouts) {
       Layout{{}, 3, {}, 1, 7},
       Layout{{}, 0, {}, 2, 0},
   };
-  for (const std::vector<int64_t>& sizes :
+  for (const std::vector<int64_t> &sizes :
        {std::vector<int64_t>{3, 4, 5}, {1, 70, 40}, {2, 1, 9}, {3, 0, 5}})
     for (const Layout &from : layouts)
       for (const Layout &to : layouts) {
@@ -101,7 +101,7 @@ TEST_P(MovementTest, copyLayouts) {
 }
 
 TEST_P(MovementTest, copyBroadcast) {
-  for (const std::vector<int>& broadcast : {std::vector<int>{0}, {1}, {2}, {0, 1, 2}}) {
+  for (const std::vector<int> &broadcast : {std::vector<int>{0}, {1}, {2}, {0, 1, 2}}) {
     Case test(kind());
     plan::Copy op;
     op.x = test.operand(type(), {3, 4, 50}, Layout{{}, 0, broadcast, 1, 0});

@@ -17,7 +17,7 @@ protected:
     bool scale = false, bias = false, residual = false, sum = false;
   };
 
-  void check(const std::vector<int64_t>& sizes, int dims, With with, const Layout &layout = {}) {
+  void check(const std::vector<int64_t> &sizes, int dims, With with, const Layout &layout = {}) {
     for (plan::Norm::Kind normKind : {plan::Norm::Kind::Layer, plan::Norm::Kind::Rms}) {
       Case test(kind());
       plan::Norm op;
@@ -158,7 +158,7 @@ TENON_INSTANTIATE_FLOATS(RopeTest);
 
 class ReduceTest : public OpTest {
 protected:
-  void check(const std::vector<int64_t>& sizes, std::vector<bool> reduced, const Layout &layout,
+  void check(const std::vector<int64_t> &sizes, std::vector<bool> reduced, const Layout &layout,
              DataType in, DataType out, double tolerance) {
     for (ReduceKind reduce : {ReduceKind::Sum, ReduceKind::Max, ReduceKind::Min}) {
       Case test(kind());
@@ -177,7 +177,7 @@ protected:
 
 TEST_P(ReduceTest, everySetOfDimensions) {
   for (int bits = 0; bits < 8; ++bits)
-    for (const Layout& layout : {Layout{}, Layout{{2, 0, 1}, 0, {}, 1, 0}, Layout{{}, 5, {}, 2, 3}})
+    for (const Layout &layout : {Layout{}, Layout{{2, 0, 1}, 0, {}, 1, 0}, Layout{{}, 5, {}, 2, 3}})
       check({4, 5, 7}, {bool(bits & 1), bool(bits & 2), bool(bits & 4)}, layout, type(), type(),
             1e-5);
 }
@@ -231,7 +231,8 @@ class SoftmaxTest : public OpTest {};
 
 TEST_P(SoftmaxTest, everyDimension) {
   for (int dim : {0, 1, 2})
-    for (const Layout& layout : {Layout{}, Layout{{2, 0, 1}, 0, {}, 1, 0}, Layout{{}, 5, {}, 2, 3}}) {
+    for (const Layout &layout :
+         {Layout{}, Layout{{2, 0, 1}, 0, {}, 1, 0}, Layout{{}, 5, {}, 2, 3}}) {
       Case test(kind());
       plan::Softmax op;
       op.dim = dim;

@@ -50,9 +50,7 @@ TEST(ShardingProblem, CheckNamesWhatIsMalformed) {
   EXPECT_THAT(broken([](auto &p) { p.nodes[1].costs[0] = -1; }),
               HasSubstr("node 1 has a negative"));
   EXPECT_THAT(broken([](auto &p) { p.nodes[1].costs[0] = std::nan(""); }), HasSubstr("undefined"));
-  EXPECT_THAT(broken([](auto &p) {
-                p.nodes[1].costs = {kInfinity, kInfinity};
-              }),
+  EXPECT_THAT(broken([](auto &p) { p.nodes[1].costs = {kInfinity, kInfinity}; }),
               HasSubstr("'u') has no strategy"));
   EXPECT_THAT(broken([](auto &p) { p.nodes[1].costs = {}; }), HasSubstr("no strategy"));
   EXPECT_THAT(broken([](auto &p) { p.edges[0].first = 2; }),
@@ -71,9 +69,7 @@ TEST(ShardingProblem, CheckNamesWhatIsMalformed) {
               HasSubstr("user out of range"));
   EXPECT_THAT(broken([](auto &p) { p.groups[0].users[1].target = {0}; }),
               HasSubstr("one target per strategy"));
-  EXPECT_THAT(broken([](auto &p) {
-                p.groups[0].users[1].target = {0, -1};
-              }),
+  EXPECT_THAT(broken([](auto &p) { p.groups[0].users[1].target = {0, -1}; }),
               HasSubstr("target out of range"));
   EXPECT_THAT(broken([](auto &p) { p.groups[0].users[1].node = 1; }),
               HasSubstr("names node 1 twice"));

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text and checks of #tp.sharding, #tp.strategy, #tp.rank, #tp.view, and their translation to the plain
-// values of the sharding library.
+// Text and checks of #tp.sharding, #tp.strategy, #tp.rank, #tp.view, and their translation to the
+// plain values of the sharding library.
 
 #include "tenon/Dialect/TP/IR/TPDialect.h"
 
+#include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
-#include "mlir/IR/DialectImplementation.h"
 
 using namespace mlir;
 using namespace tenon;
@@ -43,7 +43,8 @@ static FailureOr<ArrayAttr> parseAxes(AsmParser &parser) {
   return parser.getBuilder().getArrayAttr(axes);
 }
 
-static LogicalResult checkDistinct(function_ref<InFlightDiagnostic()> error, ArrayRef<ArrayAttr> lists) {
+static LogicalResult checkDistinct(function_ref<InFlightDiagnostic()> error,
+                                   ArrayRef<ArrayAttr> lists) {
   llvm::SmallDenseSet<Attribute> seen;
   for (ArrayAttr list : lists)
     for (Attribute axis : list)
@@ -81,9 +82,10 @@ Attribute ViewAttr::parse(AsmParser &parser, Type) {
                      return parser.parseInteger(values.emplace_back());
                    }));
   };
-  if (parser.parseLess() || parser.parseString(&key) || list("shape", shape) || parser.parseComma() ||
-      parser.parseKeyword("offset") || parser.parseEqual() || parser.parseInteger(offset) ||
-      list("sizes", sizes) || list("strides", strides) || parser.parseGreater())
+  if (parser.parseLess() || parser.parseString(&key) || list("shape", shape) ||
+      parser.parseComma() || parser.parseKeyword("offset") || parser.parseEqual() ||
+      parser.parseInteger(offset) || list("sizes", sizes) || list("strides", strides) ||
+      parser.parseGreater())
     return {};
   return parser.getChecked<ViewAttr>(parser.getContext(), key, shape, offset, sizes, strides);
 }
@@ -113,7 +115,8 @@ LogicalResult ViewAttr::verify(function_ref<InFlightDiagnostic()> error, StringR
       return error() << "view of '" << key << "' overflows";
   }
   if (offset < 0 || (!empty && last >= total))
-    return error() << "view of '" << key << "' reaches element " << last << " of a tensor with " << total;
+    return error() << "view of '" << key << "' reaches element " << last << " of a tensor with "
+                   << total;
   return success();
 }
 
@@ -176,8 +179,8 @@ Attribute ShardingAttr::parse(AsmParser &parser, Type) {
   }
   if (parser.parseGreater())
     return {};
-  return parser.getChecked<ShardingAttr>(parser.getContext(), parser.getBuilder().getArrayAttr(dims),
-                                         partial, reduction);
+  return parser.getChecked<ShardingAttr>(
+      parser.getContext(), parser.getBuilder().getArrayAttr(dims), partial, reduction);
 }
 
 LogicalResult ShardingAttr::verify(function_ref<InFlightDiagnostic()> error, ArrayAttr dims,
@@ -303,7 +306,8 @@ sharding::Mesh tp::toMesh(MeshOp op) {
   return mesh;
 }
 
-ArrayAttr tp::toAttr(MLIRContext *context, const sharding::AxisList &axes, const sharding::Mesh &mesh) {
+ArrayAttr tp::toAttr(MLIRContext *context, const sharding::AxisList &axes,
+                     const sharding::Mesh &mesh) {
   SmallVector<Attribute> names;
   for (int axis : axes)
     names.push_back(StringAttr::get(context, mesh.axes[axis].name));
@@ -315,8 +319,8 @@ FailureOr<sharding::AxisList> tp::toAxes(ArrayAttr names, const sharding::Mesh &
   sharding::AxisList axes;
   for (Attribute attr : names) {
     StringRef name = cast<StringAttr>(attr).getValue();
-    // A user's axis that was split stands for its parts; an axis of one rank cuts nothing, so that a pin holds
-    // on every mesh.
+    // A user's axis that was split stands for its parts; an axis of one rank cuts nothing, so that
+    // a pin holds on every mesh.
     bool found = false;
     for (auto [index, axis] : llvm::enumerate(mesh.axes)) {
       if (axis.name != name && axis.parent != name)
@@ -327,27 +331,31 @@ FailureOr<sharding::AxisList> tp::toAxes(ArrayAttr names, const sharding::Mesh &
     }
     if (!found) {
       InFlightDiagnostic diagnostic = error() << "the mesh has no axis \"" << name << "\"; it has ";
-      llvm::interleaveComma(mesh.axes, diagnostic,
-                            [&](const sharding::MeshAxis &axis) { diagnostic << '"' << axis.name << '"'; });
+      llvm::interleaveComma(mesh.axes, diagnostic, [&](const sharding::MeshAxis &axis) {
+        diagnostic << '"' << axis.name << '"';
+      });
       return failure();
     }
   }
   return axes;
 }
 
-ShardingAttr tp::toAttr(MLIRContext *context, const sharding::Sharding &value, const sharding::Mesh &mesh) {
+ShardingAttr tp::toAttr(MLIRContext *context, const sharding::Sharding &value,
+                        const sharding::Mesh &mesh) {
   SmallVector<Attribute> dims;
   for (const sharding::AxisList &axes : value.dims)
     dims.push_back(toAttr(context, axes, mesh));
-  return ShardingAttr::get(context, ArrayAttr::get(context, dims), toAttr(context, value.partial, mesh),
-                           value.reduction);
+  return ShardingAttr::get(context, ArrayAttr::get(context, dims),
+                           toAttr(context, value.partial, mesh), value.reduction);
 }
 
-FailureOr<sharding::Sharding> tp::toSharding(ShardingAttr attr, int64_t rank, const sharding::Mesh &mesh,
+FailureOr<sharding::Sharding> tp::toSharding(ShardingAttr attr, int64_t rank,
+                                             const sharding::Mesh &mesh,
                                              function_ref<InFlightDiagnostic()> error) {
   // ShardingAttr C2
   if (static_cast<int64_t>(attr.getDims().size()) != rank)
-    return error() << "sharding has " << attr.getDims().size() << " dimensions, the value has " << rank,
+    return error() << "sharding has " << attr.getDims().size() << " dimensions, the value has "
+                   << rank,
            failure();
   sharding::Sharding result;
   result.reduction = attr.getReduction();
@@ -386,9 +394,11 @@ FailureOr<sharding::Strategy> tp::toStrategy(StrategyAttr attr, const sharding::
   strategy.factorAxes.resize(rule.factors.size());
   for (auto [name, list] : llvm::zip_equal(attr.getFactors(), attr.getAxes())) {
     StringRef factorName = cast<StringAttr>(name).getValue();
-    auto it = llvm::find_if(rule.factors, [&](const sharding::Factor &f) { return f.name == factorName; });
+    auto it = llvm::find_if(rule.factors,
+                            [&](const sharding::Factor &f) { return f.name == factorName; });
     if (it == rule.factors.end()) {
-      InFlightDiagnostic diagnostic = error() << "the op has no factor \"" << factorName << "\"; it has ";
+      InFlightDiagnostic diagnostic = error()
+                                      << "the op has no factor \"" << factorName << "\"; it has ";
       llvm::interleaveComma(rule.factors, diagnostic,
                             [&](const sharding::Factor &f) { diagnostic << '"' << f.name << '"'; });
       return failure();
@@ -408,8 +418,8 @@ FailureOr<sharding::Strategy> tp::toStrategy(StrategyAttr attr, const sharding::
   return strategy;
 }
 
-RankValueAttr tp::rankValue(MLIRContext *context, bool length, int64_t n, const sharding::AxisList &axes,
-                            const sharding::Mesh &mesh) {
+RankValueAttr tp::rankValue(MLIRContext *context, bool length, int64_t n,
+                            const sharding::AxisList &axes, const sharding::Mesh &mesh) {
   return RankValueAttr::get(context, length, n, toAttr(context, axes, mesh));
 }
 

@@ -3,8 +3,8 @@
 
 #include "tenon/Dialect/TP/IR/TPDialect.h"
 
-#include "llvm/ADT/STLExtras.h"
 #include "mlir/IR/PatternMatch.h"
+#include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
 using namespace tenon::tp;

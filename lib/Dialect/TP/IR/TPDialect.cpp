@@ -23,7 +23,8 @@ LogicalResult TPDialect::verifyOperationAttribute(Operation *op, NamedAttribute 
   auto expect = [&](bool holds, StringRef kind) -> LogicalResult {
     if (holds)
       return success();
-    return op->emitOpError() << attribute.getName() << " must be " << kind << ", found " << attribute.getValue();
+    return op->emitOpError() << attribute.getName() << " must be " << kind << ", found "
+                             << attribute.getValue();
   };
   StringRef name = attribute.getName();
   Attribute value = attribute.getValue();

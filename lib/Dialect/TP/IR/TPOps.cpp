@@ -13,10 +13,16 @@ using namespace tenon::tp;
 #define GET_OP_CLASSES
 #include "tenon/Dialect/TP/IR/TPOps.cpp.inc"
 
-static ArrayRef<int64_t> shapeOf(Value value) { return cast<RankedTensorType>(value.getType()).getShape(); }
-static Type elementOf(Value value) { return cast<RankedTensorType>(value.getType()).getElementType(); }
+static ArrayRef<int64_t> shapeOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getShape();
+}
+static Type elementOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getElementType();
+}
 static std::string text(ArrayRef<int64_t> shape) {
-  return shape.empty() ? "scalar" : llvm::join(llvm::map_range(shape, [](int64_t n) { return std::to_string(n); }), "x");
+  return shape.empty()
+             ? "scalar"
+             : llvm::join(llvm::map_range(shape, [](int64_t n) { return std::to_string(n); }), "x");
 }
 
 FailureOr<Einsum> tp::parseEinsum(StringRef text) {
@@ -119,7 +125,8 @@ LogicalResult MeshOp::verify() {
       return emitOpError() << "axis " << axis << " is named more than once";
   // MeshOp C3
   if (getParents().size() != getAxes().size())
-    return emitOpError() << "expected one parent per axis (" << getAxes().size() << "), found " << getParents().size();
+    return emitOpError() << "expected one parent per axis (" << getAxes().size() << "), found "
+                         << getParents().size();
   return success();
 }
 
@@ -136,29 +143,34 @@ LogicalResult MatMulOp::verify() {
     for (auto [letter, size] : llvm::zip_equal(term, shapeOf(value)))
       // MatMulOp C2
       if (auto [it, isNew] = sizes.try_emplace(letter, size); !isNew && it->second != size)
-        return emitOpError() << "dimension '" << std::string(1, letter) << "' has sizes " << it->second << " and " << size;
+        return emitOpError() << "dimension '" << std::string(1, letter) << "' has sizes "
+                             << it->second << " and " << size;
     return success();
   };
-  if (failed(bind(einsum->lhs, getLhs(), "left term")) || failed(bind(einsum->rhs, getRhs(), "right term")) ||
+  if (failed(bind(einsum->lhs, getLhs(), "left term")) ||
+      failed(bind(einsum->rhs, getRhs(), "right term")) ||
       failed(bind(einsum->result, getResult(), "result term")))
     return failure();
   // MatMulOp C3
   auto in = [](char c, StringRef term) { return term.contains(c); };
   for (char c : einsum->result)
     if (!in(c, einsum->lhs) && !in(c, einsum->rhs))
-      return emitOpError() << "dimension '" << std::string(1, c) << "' of the result is in no operand";
-  for (auto [term, other] : {std::pair<StringRef, StringRef>{einsum->lhs, einsum->rhs}, {einsum->rhs, einsum->lhs}})
+      return emitOpError() << "dimension '" << std::string(1, c)
+                           << "' of the result is in no operand";
+  for (auto [term, other] :
+       {std::pair<StringRef, StringRef>{einsum->lhs, einsum->rhs}, {einsum->rhs, einsum->lhs}})
     for (char c : term)
       if (!in(c, other) && !in(c, einsum->result))
         return emitOpError() << "dimension '" << std::string(1, c) << "' is in one operand only";
   // MatMulOp C4
   if (elementOf(getLhs()) != elementOf(getRhs()) ||
       (elementOf(getResult()) != elementOf(getLhs()) && !elementOf(getResult()).isF32()))
-    return emitOpError() << "element types " << elementOf(getLhs()) << " and " << elementOf(getRhs()) << " do not give "
-                         << elementOf(getResult());
+    return emitOpError() << "element types " << elementOf(getLhs()) << " and "
+                         << elementOf(getRhs()) << " do not give " << elementOf(getResult());
   for (Value extra : {getBias(), getResidual()})
     if (extra && !broadcastsTo(shapeOf(extra), shapeOf(getResult())))
-      return emitOpError() << "bias and residual broadcast to the result, found " << extra.getType();
+      return emitOpError() << "bias and residual broadcast to the result, found "
+                           << extra.getType();
   return success();
 }
 
@@ -166,8 +178,9 @@ LogicalResult UnaryOp::verify() {
   // UnaryOp C2
   Type element = elementOf(getInput());
   bool holds = getKind() == UnaryKind::Not ? element.isInteger(1)
-               : getKind() == UnaryKind::Neg || getKind() == UnaryKind::Abs ? !element.isInteger(1)
-                                                                            : isa<FloatType>(element);
+               : getKind() == UnaryKind::Neg || getKind() == UnaryKind::Abs
+                   ? !element.isInteger(1)
+                   : isa<FloatType>(element);
   if (!holds)
     return emitOpError() << stringifyUnaryKind(getKind()) << " does not take " << element;
   return success();
@@ -177,8 +190,10 @@ LogicalResult BinaryOp::verify() {
   // BinaryOp C2
   Type element = elementOf(getLhs());
   bool logical = getKind() == BinaryKind::And || getKind() == BinaryKind::Or;
-  if (element != elementOf(getRhs()) || element != elementOf(getResult()) || logical != element.isInteger(1))
-    return emitOpError() << stringifyBinaryKind(getKind()) << " does not take " << element << " and " << elementOf(getRhs());
+  if (element != elementOf(getRhs()) || element != elementOf(getResult()) ||
+      logical != element.isInteger(1))
+    return emitOpError() << stringifyBinaryKind(getKind()) << " does not take " << element
+                         << " and " << elementOf(getRhs());
   // BinaryOp C1
   return verifyBroadcast(*this, getOperands());
 }
@@ -186,15 +201,18 @@ LogicalResult BinaryOp::verify() {
 LogicalResult CompareOp::verify() {
   // CompareOp C2
   if (elementOf(getLhs()) != elementOf(getRhs()))
-    return emitOpError() << "cannot compare " << elementOf(getLhs()) << " with " << elementOf(getRhs());
+    return emitOpError() << "cannot compare " << elementOf(getLhs()) << " with "
+                         << elementOf(getRhs());
   // CompareOp C1
   return verifyBroadcast(*this, getOperands());
 }
 
 LogicalResult SelectOp::verify() {
   // SelectOp C2
-  if (elementOf(getOnTrue()) != elementOf(getOnFalse()) || elementOf(getOnTrue()) != elementOf(getResult()))
-    return emitOpError() << "cannot select between " << elementOf(getOnTrue()) << " and " << elementOf(getOnFalse());
+  if (elementOf(getOnTrue()) != elementOf(getOnFalse()) ||
+      elementOf(getOnTrue()) != elementOf(getResult()))
+    return emitOpError() << "cannot select between " << elementOf(getOnTrue()) << " and "
+                         << elementOf(getOnFalse());
   // SelectOp C1
   return verifyBroadcast(*this, getOperands());
 }
@@ -235,7 +253,8 @@ LogicalResult ElementwiseOp::verify() {
     return emitOpError() << "the expression leaves " << depth << " values, expected 1";
   // ElementwiseOp C2
   if (operators > 16)
-    return emitOpError() << "the expression has " << operators << " operators, at most 16 are allowed";
+    return emitOpError() << "the expression has " << operators
+                         << " operators, at most 16 are allowed";
   // ElementwiseOp C3
   return verifyBroadcast(*this, getInputs());
 }
@@ -243,38 +262,42 @@ LogicalResult ElementwiseOp::verify() {
 LogicalResult ConvertOp::verify() {
   // ConvertOp C1
   if (shapeOf(getInput()) != shapeOf(getResult()))
-    return emitOpError() << "cannot change the shape from " << text(shapeOf(getInput())) << " to " << text(shapeOf(getResult()));
+    return emitOpError() << "cannot change the shape from " << text(shapeOf(getInput())) << " to "
+                         << text(shapeOf(getResult()));
   return success();
 }
 
 LogicalResult ConstantOp::verify() {
   // ConstantOp C2
   if (!getValue().isSplat() && getValue().getNumElements() > 64)
-    return emitOpError() << "a constant that is not a splat has at most 64 elements, found " << getValue().getNumElements();
+    return emitOpError() << "a constant that is not a splat has at most 64 elements, found "
+                         << getValue().getNumElements();
   return success();
 }
 
 LogicalResult SoftmaxOp::verify() {
   // SoftmaxOp C2
   if (getDim() < 0 || getDim() >= static_cast<int64_t>(shapeOf(getInput()).size()))
-    return emitOpError() << "dim " << getDim() << " is outside the rank " << shapeOf(getInput()).size();
+    return emitOpError() << "dim " << getDim() << " is outside the rank "
+                         << shapeOf(getInput()).size();
   return success();
 }
 
 /// What layer_norm and rms_norm have in common.
-template <typename NormOp>
-static LogicalResult verifyNorm(NormOp op, ArrayRef<Value> parameters) {
+template <typename NormOp> static LogicalResult verifyNorm(NormOp op, ArrayRef<Value> parameters) {
   // LayerNormOp C1, RmsNormOp C1
   if (op.getInput().getType() != op.getResult().getType())
     return op.emitOpError() << "input and result have one type";
   // LayerNormOp C2, RmsNormOp C2
   ArrayRef<int64_t> shape = shapeOf(op.getInput());
   if (op.getDims() < 1 || op.getDims() > static_cast<int64_t>(shape.size()))
-    return op.emitOpError() << "dims is between 1 and the rank " << shape.size() << ", found " << op.getDims();
+    return op.emitOpError() << "dims is between 1 and the rank " << shape.size() << ", found "
+                            << op.getDims();
   // LayerNormOp C3, RmsNormOp C3
   for (Value parameter : parameters)
     if (parameter && shapeOf(parameter) != shape.take_back(op.getDims()))
-      return op.emitOpError() << "expected scale and bias of shape " << text(shape.take_back(op.getDims())) << ", found "
+      return op.emitOpError() << "expected scale and bias of shape "
+                              << text(shape.take_back(op.getDims())) << ", found "
                               << text(shapeOf(parameter));
   // LayerNormOp C4, RmsNormOp C4
   if (!(op.getEps().convertToFloat() > 0))
@@ -285,40 +308,53 @@ LogicalResult LayerNormOp::verify() { return verifyNorm(*this, {getScale(), getB
 LogicalResult RmsNormOp::verify() { return verifyNorm(*this, {getScale()}); }
 
 LogicalResult SdpaOp::verify() {
-  ArrayRef<int64_t> q = shapeOf(getQuery()), k = shapeOf(getKey()), v = shapeOf(getValue()), o = shapeOf(getResult());
+  ArrayRef<int64_t> q = shapeOf(getQuery()), k = shapeOf(getKey()), v = shapeOf(getValue()),
+                    o = shapeOf(getResult());
   // SdpaOp C1
-  if (q.size() != 4 || k.size() != 4 || v.size() != 4 || o.size() != 4 || q[0] != k[0] || k[0] != v[0] || k[1] != v[1] ||
-      k[2] != v[2] || q[3] != k[3] || k[1] == 0 || q[1] % k[1] != 0 || o != ArrayRef<int64_t>{q[0], q[1], q[2], v[3]})
-    return emitOpError() << "expected query [b,h,s,d], key [b,kv,t,d], value [b,kv,t,e] and result [b,h,s,e], found " << text(q)
-                         << ", " << text(k) << ", " << text(v) << " and " << text(o);
+  if (q.size() != 4 || k.size() != 4 || v.size() != 4 || o.size() != 4 || q[0] != k[0] ||
+      k[0] != v[0] || k[1] != v[1] || k[2] != v[2] || q[3] != k[3] || k[1] == 0 ||
+      q[1] % k[1] != 0 || o != ArrayRef<int64_t>{q[0], q[1], q[2], v[3]})
+    return emitOpError() << "expected query [b,h,s,d], key [b,kv,t,d], value [b,kv,t,e] and result "
+                            "[b,h,s,e], found "
+                         << text(q) << ", " << text(k) << ", " << text(v) << " and " << text(o);
   // SdpaOp C2
   SmallVector<int64_t> scores{q[0], q[1], q[2], k[2]};
   if (getMask() && shapeOf(getMask()) != ArrayRef<int64_t>{q[0], k[2]} &&
       (shapeOf(getMask()).size() != 4 || !broadcastsTo(shapeOf(getMask()), scores)))
-    return emitOpError() << "mask " << text(shapeOf(getMask())) << " is neither [b,t] nor does it broadcast to " << text(scores);
+    return emitOpError() << "mask " << text(shapeOf(getMask()))
+                         << " is neither [b,t] nor does it broadcast to " << text(scores);
   if (getBias() && (shapeOf(getBias()).size() != 4 || !broadcastsTo(shapeOf(getBias()), scores)))
-    return emitOpError() << "bias " << text(shapeOf(getBias())) << " does not broadcast to " << text(scores);
+    return emitOpError() << "bias " << text(shapeOf(getBias())) << " does not broadcast to "
+                         << text(scores);
   // SdpaOp C3
   if (getCausal() && q[2] != k[2])
-    return emitOpError() << "causal attention needs as many queries as keys, found " << q[2] << " and " << k[2];
+    return emitOpError() << "causal attention needs as many queries as keys, found " << q[2]
+                         << " and " << k[2];
   return success();
 }
 
 LogicalResult AttentionOp::verify() {
-  ArrayRef<int64_t> q = shapeOf(getQ()), k = shapeOf(getK()), v = shapeOf(getV()), o = shapeOf(getResult());
+  ArrayRef<int64_t> q = shapeOf(getQ()), k = shapeOf(getK()), v = shapeOf(getV()),
+                    o = shapeOf(getResult());
   // AttentionOp C1
-  if (q.size() != 5 || k.size() != 4 || v.size() != 4 || o.size() != 5 || q[0] != k[0] || k[0] != v[0] || k[1] != v[1] ||
-      q[2] != k[2] || k[2] != v[2] || q[4] != k[3] || o != ArrayRef<int64_t>{q[0], q[1], q[2], q[3], v[3]})
-    return emitOpError() << "expected q [b,s,g,r,d], k [b,t,g,d], v [b,t,g,e] and result [b,s,g,r,e], found " << text(q) << ", "
-                         << text(k) << ", " << text(v) << " and " << text(o);
+  if (q.size() != 5 || k.size() != 4 || v.size() != 4 || o.size() != 5 || q[0] != k[0] ||
+      k[0] != v[0] || k[1] != v[1] || q[2] != k[2] || k[2] != v[2] || q[4] != k[3] ||
+      o != ArrayRef<int64_t>{q[0], q[1], q[2], q[3], v[3]})
+    return emitOpError()
+           << "expected q [b,s,g,r,d], k [b,t,g,d], v [b,t,g,e] and result [b,s,g,r,e], found "
+           << text(q) << ", " << text(k) << ", " << text(v) << " and " << text(o);
   // AttentionOp C2
-  if (getMask() && (shapeOf(getMask()).size() != 3 || !broadcastsTo(shapeOf(getMask()), {q[0], q[1], k[1]})))
+  if (getMask() &&
+      (shapeOf(getMask()).size() != 3 || !broadcastsTo(shapeOf(getMask()), {q[0], q[1], k[1]})))
     return emitOpError() << "mask " << text(shapeOf(getMask())) << " does not broadcast to [b,s,t]";
-  if (getBias() && (shapeOf(getBias()).size() != 5 || !broadcastsTo(shapeOf(getBias()), {q[0], q[2], q[3], q[1], k[1]})))
-    return emitOpError() << "bias " << text(shapeOf(getBias())) << " does not broadcast to [b,g,r,s,t]";
+  if (getBias() && (shapeOf(getBias()).size() != 5 ||
+                    !broadcastsTo(shapeOf(getBias()), {q[0], q[2], q[3], q[1], k[1]})))
+    return emitOpError() << "bias " << text(shapeOf(getBias()))
+                         << " does not broadcast to [b,g,r,s,t]";
   // AttentionOp C3
   if (getCausal() && !getPosition() && q[1] != k[1])
-    return emitOpError() << "causal attention needs as many queries as keys, found " << q[1] << " and " << k[1];
+    return emitOpError() << "causal attention needs as many queries as keys, found " << q[1]
+                         << " and " << k[1];
   return success();
 }
 
@@ -326,7 +362,8 @@ LogicalResult RopeOp::verify() {
   ArrayRef<int64_t> x = shapeOf(getInput()), c = shapeOf(getCos());
   // RopeOp C1
   if (x.size() < 3 || getInput().getType() != getResult().getType())
-    return emitOpError() << "expected an input of rank 3 or more and a result of its type, found " << text(x);
+    return emitOpError() << "expected an input of rank 3 or more and a result of its type, found "
+                         << text(x);
   // RopeOp C2
   if (getPositions()) {
     ArrayRef<int64_t> p = shapeOf(getPositions());
@@ -335,11 +372,12 @@ LogicalResult RopeOp::verify() {
   }
   // RopeOp C3
   if (c.size() != 2 || c != shapeOf(getSin()) || 2 * c[1] > x.back())
-    return emitOpError() << "expected tables [capacity, rot/2] with rot at most " << x.back() << ", found " << text(c) << " and "
-                         << text(shapeOf(getSin()));
+    return emitOpError() << "expected tables [capacity, rot/2] with rot at most " << x.back()
+                         << ", found " << text(c) << " and " << text(shapeOf(getSin()));
   // RopeOp C4
   if (!getPositions() && !getPosition() && c[0] < x[1])
-    return emitOpError() << "tables of " << c[0] << " rows are shorter than the sequence of " << x[1];
+    return emitOpError() << "tables of " << c[0] << " rows are shorter than the sequence of "
+                         << x[1];
   return success();
 }
 
@@ -351,7 +389,8 @@ LogicalResult EmbeddingOp::verify() {
     return emitOpError() << "a table has rank 1 or more";
   llvm::append_range(shape, table.drop_front());
   if (ArrayRef<int64_t>(shape) != shapeOf(getResult()))
-    return emitOpError() << "expected a result of shape " << text(shape) << ", found " << text(shapeOf(getResult()));
+    return emitOpError() << "expected a result of shape " << text(shape) << ", found "
+                         << text(shapeOf(getResult()));
   // EmbeddingOp C2
   if (elementOf(getTable()) != elementOf(getResult()))
     return emitOpError() << "table and result have one element type";
@@ -364,17 +403,21 @@ LogicalResult TakeOp::verify() {
   if (getDim() < 0 || getDim() >= static_cast<int64_t>(shape.size()))
     return emitOpError() << "dim " << getDim() << " is outside the rank " << shape.size();
   if (getIndex() < 0 || (!getBase() && getIndex() >= shape[getDim()]))
-    return emitOpError() << "index " << getIndex() << " is outside the dimension of size " << shape[getDim()];
+    return emitOpError() << "index " << getIndex() << " is outside the dimension of size "
+                         << shape[getDim()];
   // TakeOp C2
   shape[getDim()] = 1;
-  if (ArrayRef<int64_t>(shape) != shapeOf(getResult()) || elementOf(getInput()) != elementOf(getResult()))
-    return emitOpError() << "expected a result of shape " << text(shape) << ", found " << text(shapeOf(getResult()));
+  if (ArrayRef<int64_t>(shape) != shapeOf(getResult()) ||
+      elementOf(getInput()) != elementOf(getResult()))
+    return emitOpError() << "expected a result of shape " << text(shape) << ", found "
+                         << text(shapeOf(getResult()));
   return success();
 }
 
 LogicalResult ReshapeOp::verify() {
   // ReshapeOp C1
-  auto from = cast<RankedTensorType>(getInput().getType()), to = cast<RankedTensorType>(getResult().getType());
+  auto from = cast<RankedTensorType>(getInput().getType()),
+       to = cast<RankedTensorType>(getResult().getType());
   if (from.getNumElements() != to.getNumElements() || from.getElementType() != to.getElementType())
     return emitOpError() << "cannot reshape " << from << " to " << to;
   return success();
@@ -385,12 +428,15 @@ LogicalResult TransposeOp::verify() {
   SmallVector<int64_t> sorted(getPermutation());
   llvm::sort(sorted);
   ArrayRef<int64_t> shape = shapeOf(getInput());
-  if (sorted.size() != shape.size() || llvm::any_of(llvm::enumerate(sorted), [](auto p) { return p.value() != static_cast<int64_t>(p.index()); }))
+  if (sorted.size() != shape.size() || llvm::any_of(llvm::enumerate(sorted), [](auto p) {
+        return p.value() != static_cast<int64_t>(p.index());
+      }))
     return emitOpError() << "expected a permutation of " << shape.size() << " dimensions";
   // TransposeOp C2
   for (auto [i, from] : llvm::enumerate(getPermutation()))
     if (shapeOf(getResult()).size() != shape.size() || shapeOf(getResult())[i] != shape[from])
-      return emitOpError() << "the result's shape " << text(shapeOf(getResult())) << " is not the permuted one";
+      return emitOpError() << "the result's shape " << text(shapeOf(getResult()))
+                           << " is not the permuted one";
   if (elementOf(getInput()) != elementOf(getResult()))
     return emitOpError() << "operand and result have one element type";
   return success();
@@ -407,15 +453,19 @@ LogicalResult BroadcastOp::verify() {
 LogicalResult SliceOp::verify() {
   ArrayRef<int64_t> shape = shapeOf(getInput());
   // SliceOp C1
-  if (getOffsets().size() != shape.size() || getSizes().size() != shape.size() || getStrides().size() != shape.size())
+  if (getOffsets().size() != shape.size() || getSizes().size() != shape.size() ||
+      getStrides().size() != shape.size())
     return emitOpError() << "expected " << shape.size() << " offsets, sizes and strides";
   // SliceOp C2
-  for (auto [n, offset, size, stride] : llvm::zip_equal(shape, getOffsets(), getSizes(), getStrides()))
+  for (auto [n, offset, size, stride] :
+       llvm::zip_equal(shape, getOffsets(), getSizes(), getStrides()))
     if (offset < 0 || size < 0 || stride < 1 || (size > 0 && offset + (size - 1) * stride >= n))
-      return emitOpError() << "slice of " << size << " elements at " << offset << " by " << stride << " leaves a dimension of " << n;
+      return emitOpError() << "slice of " << size << " elements at " << offset << " by " << stride
+                           << " leaves a dimension of " << n;
   // SliceOp C3
   if (getSizes() != shapeOf(getResult()) || elementOf(getInput()) != elementOf(getResult()))
-    return emitOpError() << "the result's shape " << text(shapeOf(getResult())) << " differs from the sizes";
+    return emitOpError() << "the result's shape " << text(shapeOf(getResult()))
+                         << " differs from the sizes";
   return success();
 }
 
@@ -434,11 +484,13 @@ LogicalResult ConcatOp::verify() {
     // ConcatOp C2
     for (size_t i = 0; i < shape.size(); ++i)
       if (static_cast<int64_t>(i) != getDim() && shapeOf(input)[i] != shape[i])
-        return emitOpError() << "sizes of dimension " << i << " differ: " << shape[i] << " and " << shapeOf(input)[i];
+        return emitOpError() << "sizes of dimension " << i << " differ: " << shape[i] << " and "
+                             << shapeOf(input)[i];
   }
   shape[getDim()] = total;
   if (ArrayRef<int64_t>(shape) != shapeOf(getResult()))
-    return emitOpError() << "expected a result of shape " << text(shape) << ", found " << text(shapeOf(getResult()));
+    return emitOpError() << "expected a result of shape " << text(shape) << ", found "
+                         << text(shapeOf(getResult()));
   return success();
 }
 
@@ -448,11 +500,14 @@ LogicalResult ReduceOp::verify() {
   int64_t last = -1;
   for (int64_t dim : getDims()) {
     if (dim <= last || dim >= static_cast<int64_t>(shape.size()))
-      return emitOpError() << "dims are distinct, sorted and inside the rank " << shape.size() << ", found " << dim;
+      return emitOpError() << "dims are distinct, sorted and inside the rank " << shape.size()
+                           << ", found " << dim;
     shape[last = dim] = 1;
   }
   // ReduceOp C2
-  if (ArrayRef<int64_t>(shape) != shapeOf(getResult()) || elementOf(getInput()) != elementOf(getResult()))
-    return emitOpError() << "expected a result of shape " << text(shape) << ", found " << text(shapeOf(getResult()));
+  if (ArrayRef<int64_t>(shape) != shapeOf(getResult()) ||
+      elementOf(getInput()) != elementOf(getResult()))
+    return emitOpError() << "expected a result of shape " << text(shape) << ", found "
+                         << text(shapeOf(getResult()));
   return success();
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The sharding rule of every graph op, as data, and what localisation adds where an op reads positions.
-// A new op states its rule here in a few lines; everything else follows from it.
+// The sharding rule of every graph op, as data, and what localisation adds where an op reads
+// positions. A new op states its rule here in a few lines; everything else follows from it.
 
 #include "tenon/Dialect/TP/IR/TPDialect.h"
 
@@ -13,7 +13,9 @@ using sharding::FactorKind;
 using sharding::Linearity;
 using sharding::Rule;
 
-static ArrayRef<int64_t> shapeOf(Value value) { return cast<RankedTensorType>(value.getType()).getShape(); }
+static ArrayRef<int64_t> shapeOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getShape();
+}
 
 namespace {
 
@@ -38,16 +40,21 @@ struct RuleBuilder {
   sharding::ValueFactors value(ArrayRef<int64_t> shape, ArrayRef<int> factors) const {
     sharding::ValueFactors result;
     for (auto [size, factor] : llvm::zip_equal(shape, factors))
-      result.push_back(factor < 0 || (size == 1 && rule.factors[factor].size != 1) ? sharding::DimFactors{}
-                                                                                    : sharding::DimFactors{factor});
+      result.push_back(factor < 0 || (size == 1 && rule.factors[factor].size != 1)
+                           ? sharding::DimFactors{}
+                           : sharding::DimFactors{factor});
     return result;
   }
   /// An operand that broadcasts to the dimensions `factors`, aligned at the last one.
   void broadcastOperand(Value operand, ArrayRef<int> factors) {
     rule.operands.push_back(value(shapeOf(operand), factors.take_back(shapeOf(operand).size())));
   }
-  void operand(Value operand, ArrayRef<int> factors) { rule.operands.push_back(value(shapeOf(operand), factors)); }
-  void result(Value result, ArrayRef<int> factors) { rule.results.push_back(value(shapeOf(result), factors)); }
+  void operand(Value operand, ArrayRef<int> factors) {
+    rule.operands.push_back(value(shapeOf(operand), factors));
+  }
+  void result(Value result, ArrayRef<int> factors) {
+    rule.results.push_back(value(shapeOf(result), factors));
+  }
   RuleBuilder &linear(Linearity linearity, std::vector<int> operands) {
     rule.linearity = linearity;
     rule.linearOperands = std::move(operands);
@@ -88,8 +95,10 @@ Rule MatMulOp::getShardingRule() {
   auto add = [&](StringRef term, Value value) {
     for (auto [letter, size] : llvm::zip_equal(term, shapeOf(value)))
       if (!factors.count(letter))
-        factors[letter] = b.factor(std::string(1, letter), size,
-                                   StringRef(einsum->result).contains(letter) ? FactorKind::Parallel : FactorKind::Reduction);
+        factors[letter] =
+            b.factor(std::string(1, letter), size,
+                     StringRef(einsum->result).contains(letter) ? FactorKind::Parallel
+                                                                : FactorKind::Reduction);
   };
   add(einsum->lhs, getLhs());
   add(einsum->rhs, getRhs());
@@ -157,7 +166,8 @@ Rule ConvertOp::getShardingRule() {
   Type from = cast<RankedTensorType>(getInput().getType()).getElementType(),
        to = cast<RankedTensorType>(getResult().getType()).getElementType();
   // A cast to a narrower type rounds, so it is not linear.
-  if (isa<FloatType>(from) && isa<FloatType>(to) && from.getIntOrFloatBitWidth() < to.getIntOrFloatBitWidth())
+  if (isa<FloatType>(from) && isa<FloatType>(to) &&
+      from.getIntOrFloatBitWidth() < to.getIntOrFloatBitWidth())
     b.linear(Linearity::Product, {0});
   return b.rule;
 }
@@ -172,11 +182,12 @@ Rule ConstantOp::getShardingRule() {
   return b.rule;
 }
 
-Operation *ConstantOp::localize(OpBuilder &builder, ValueRange, TypeRange types, const sharding::Strategy &,
-                                const sharding::Mesh &) {
+Operation *ConstantOp::localize(OpBuilder &builder, ValueRange, TypeRange types,
+                                const sharding::Strategy &, const sharding::Mesh &) {
   auto type = cast<RankedTensorType>(types.front());
   auto value = cast<DenseElementsAttr>(getValue());
-  return ConstantOp::create(builder, getLoc(), type, value.isSplat() ? value.resizeSplat(type) : value);
+  return ConstantOp::create(builder, getLoc(), type,
+                            value.isSplat() ? value.resizeSplat(type) : value);
 }
 
 Rule SoftmaxOp::getShardingRule() {
@@ -192,18 +203,21 @@ Rule LayerNormOp::getShardingRule() { return norm(*this, getDims()).rule; }
 Rule RmsNormOp::getShardingRule() { return norm(*this, getDims()).rule; }
 
 Rule SdpaOp::getShardingRule() {
-  // The imported form: only the batch is certain to be independent here; heads come with tp.attention.
+  // The imported form: only the batch is certain to be independent here; heads come with
+  // tp.attention.
   RuleBuilder b;
   ArrayRef<int64_t> q = shapeOf(getQuery()), k = shapeOf(getKey()), v = shapeOf(getValue());
-  int batch = b.factor("b", q[0]), h = b.factor("h", q[1], q[1] == k[1] ? FactorKind::Parallel : FactorKind::Whole),
-      kv = q[1] == k[1] ? h : b.factor("g", k[1], FactorKind::Whole), s = b.factor("s", q[2], FactorKind::Whole),
-      t = b.factor("t", k[2], FactorKind::Whole), d = b.factor("d", q[3], FactorKind::Whole),
-      e = b.factor("e", v[3], FactorKind::Whole);
+  int batch = b.factor("b", q[0]),
+      h = b.factor("h", q[1], q[1] == k[1] ? FactorKind::Parallel : FactorKind::Whole),
+      kv = q[1] == k[1] ? h : b.factor("g", k[1], FactorKind::Whole),
+      s = b.factor("s", q[2], FactorKind::Whole), t = b.factor("t", k[2], FactorKind::Whole),
+      d = b.factor("d", q[3], FactorKind::Whole), e = b.factor("e", v[3], FactorKind::Whole);
   b.operand(getQuery(), {batch, h, s, d});
   b.operand(getKey(), {batch, kv, t, d});
   b.operand(getValue(), {batch, kv, t, e});
   if (getMask())
-    b.operand(getMask(), shapeOf(getMask()).size() == 2 ? ArrayRef<int>{batch, t} : ArrayRef<int>{batch, h, s, t});
+    b.operand(getMask(), shapeOf(getMask()).size() == 2 ? ArrayRef<int>{batch, t}
+                                                        : ArrayRef<int>{batch, h, s, t});
   if (getBias())
     b.operand(getBias(), {batch, h, s, t});
   b.result(getResult(), {batch, h, s, e});
@@ -213,8 +227,9 @@ Rule SdpaOp::getShardingRule() {
 Rule AttentionOp::getShardingRule() {
   RuleBuilder builder;
   ArrayRef<int64_t> q = shapeOf(getQ()), k = shapeOf(getK()), v = shapeOf(getV());
-  int b = builder.factor("b", q[0]), s = builder.factor("s", q[1]), g = builder.factor("g", q[2]), r = builder.factor("r", q[3]),
-      t = builder.factor("t", k[1], FactorKind::Whole), d = builder.factor("d", q[4], FactorKind::Whole),
+  int b = builder.factor("b", q[0]), s = builder.factor("s", q[1]), g = builder.factor("g", q[2]),
+      r = builder.factor("r", q[3]), t = builder.factor("t", k[1], FactorKind::Whole),
+      d = builder.factor("d", q[4], FactorKind::Whole),
       e = builder.factor("e", v[3], FactorKind::Whole);
   builder.rule.factors[s].positional = getCausal();
   builder.operand(getQ(), {b, s, g, r, d});
@@ -233,12 +248,13 @@ double AttentionOp::getFlops() {
   return 2.0 * q[0] * q[1] * q[2] * q[3] * k[1] * (q[4] + v[3]) * (getCausal() ? 0.5 : 1.0);
 }
 
-Operation *AttentionOp::localize(OpBuilder &builder, ValueRange operands, TypeRange types, const sharding::Strategy &strategy,
-                                 const sharding::Mesh &mesh) {
+Operation *AttentionOp::localize(OpBuilder &builder, ValueRange operands, TypeRange types,
+                                 const sharding::Strategy &strategy, const sharding::Mesh &mesh) {
   Operation *local = detail::cloneLocal(*this, builder, operands, types);
   const sharding::AxisList &axes = strategy.factorAxes[1];
   if (getCausal() && !axes.empty())
-    cast<AttentionOp>(local).setPositionAttr(rankValue(getContext(), false, shapeOf(getQ())[1], axes, mesh));
+    cast<AttentionOp>(local).setPositionAttr(
+        rankValue(getContext(), false, shapeOf(getQ())[1], axes, mesh));
   return local;
 }
 
@@ -260,12 +276,13 @@ Rule RopeOp::getShardingRule() {
   return b.linear(Linearity::Product, {0}).rule;
 }
 
-Operation *RopeOp::localize(OpBuilder &builder, ValueRange operands, TypeRange types, const sharding::Strategy &strategy,
-                            const sharding::Mesh &mesh) {
+Operation *RopeOp::localize(OpBuilder &builder, ValueRange operands, TypeRange types,
+                            const sharding::Strategy &strategy, const sharding::Mesh &mesh) {
   Operation *local = detail::cloneLocal(*this, builder, operands, types);
   const sharding::AxisList &axes = strategy.factorAxes[1];
   if (!getPositions() && !axes.empty())
-    cast<RopeOp>(local).setPositionAttr(rankValue(getContext(), false, shapeOf(getInput())[1], axes, mesh));
+    cast<RopeOp>(local).setPositionAttr(
+        rankValue(getContext(), false, shapeOf(getInput())[1], axes, mesh));
   return local;
 }
 
@@ -285,8 +302,8 @@ Rule EmbeddingOp::getShardingRule() {
   return b.rule;
 }
 
-Operation *EmbeddingOp::localize(OpBuilder &builder, ValueRange operands, TypeRange types, const sharding::Strategy &strategy,
-                                 const sharding::Mesh &mesh) {
+Operation *EmbeddingOp::localize(OpBuilder &builder, ValueRange operands, TypeRange types,
+                                 const sharding::Strategy &strategy, const sharding::Mesh &mesh) {
   auto local = cast<EmbeddingOp>(detail::cloneLocal(*this, builder, operands, types));
   const sharding::AxisList &axes = strategy.factorAxes[shapeOf(getIds()).size()];
   if (!axes.empty()) {
@@ -306,8 +323,8 @@ Rule TakeOp::getShardingRule() {
   return b.linear(Linearity::Product, {0}).rule;
 }
 
-Operation *TakeOp::localize(OpBuilder &builder, ValueRange operands, TypeRange types, const sharding::Strategy &strategy,
-                            const sharding::Mesh &mesh) {
+Operation *TakeOp::localize(OpBuilder &builder, ValueRange operands, TypeRange types,
+                            const sharding::Strategy &strategy, const sharding::Mesh &mesh) {
   auto local = cast<TakeOp>(detail::cloneLocal(*this, builder, operands, types));
   const sharding::AxisList &axes = strategy.factorAxes[getDim()];
   if (!axes.empty()) {
@@ -319,8 +336,8 @@ Operation *TakeOp::localize(OpBuilder &builder, ValueRange operands, TypeRange t
 }
 
 Rule ReshapeOp::getShardingRule() {
-  // Factors are the common refinement of both shapes: 6x4 -> 3x8 has 3, 2, 4. Where none exists (6x4 ->
-  // 4x6) the dimensions of that stretch are whole.
+  // Factors are the common refinement of both shapes: 6x4 -> 3x8 has 3, 2, 4. Where none exists
+  // (6x4 -> 4x6) the dimensions of that stretch are whole.
   RuleBuilder b;
   ArrayRef<int64_t> from = shapeOf(getInput()), to = shapeOf(getResult());
   sharding::ValueFactors operand(from.size()), result(to.size());
@@ -385,7 +402,9 @@ Rule TransposeOp::getShardingRule() {
   return b.linear(Linearity::Product, {0}).rule;
 }
 
-Rule BroadcastOp::getShardingRule() { return elementwise(*this).linear(Linearity::Product, {0}).rule; }
+Rule BroadcastOp::getShardingRule() {
+  return elementwise(*this).linear(Linearity::Product, {0}).rule;
+}
 
 Rule SliceOp::getShardingRule() {
   RuleBuilder b;
@@ -400,10 +419,11 @@ Rule SliceOp::getShardingRule() {
   return b.linear(Linearity::Product, {0}).rule;
 }
 
-Operation *SliceOp::localize(OpBuilder &builder, ValueRange operands, TypeRange types, const sharding::Strategy &,
-                             const sharding::Mesh &) {
+Operation *SliceOp::localize(OpBuilder &builder, ValueRange operands, TypeRange types,
+                             const sharding::Strategy &, const sharding::Mesh &) {
   SmallVector<int64_t> sizes(cast<RankedTensorType>(types.front()).getShape());
-  auto op = SliceOp::create(builder, getLoc(), types.front(), operands.front(), getOffsets(), sizes, getStrides());
+  auto op = SliceOp::create(builder, getLoc(), types.front(), operands.front(), getOffsets(), sizes,
+                            getStrides());
   return op;
 }
 
@@ -414,7 +434,8 @@ Rule ConcatOp::getShardingRule() {
   std::vector<int> all;
   for (auto [i, input] : llvm::enumerate(getInputs())) {
     SmallVector<int> factors = dims;
-    factors[getDim()] = b.factor("part" + std::to_string(i), shapeOf(input)[getDim()], FactorKind::Whole);
+    factors[getDim()] =
+        b.factor("part" + std::to_string(i), shapeOf(input)[getDim()], FactorKind::Whole);
     b.operand(input, factors);
     all.push_back(static_cast<int>(i));
   }

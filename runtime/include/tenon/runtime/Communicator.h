@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Communicator: the ranks of one group and the collectives among them, on CPU memory. Implementations: self
-// (one rank), threads (ranks of one process), MPI (shared memory within a node, else messages). They only move bytes; sums are ours, in
-// rank order, in f32, rounded once, so that all three give the same bits.
+// Communicator: the ranks of one group and the collectives among them, on CPU memory.
+// Implementations: self (one rank), threads (ranks of one process), MPI (shared memory within a
+// node, else messages). They only move bytes; sums are ours, in rank order, in f32, rounded once,
+// so that all three give the same bits.
 #pragma once
 
 #include "tenon/runtime/Status.h"
@@ -29,12 +30,13 @@ struct CollectiveTag {
   uint32_t op = 0;       ///< plan::CollectiveKind and plan::ReduceKind.
   uint64_t count = 0;    ///< Elements of x.
   plan::DataType type = plan::DataType::F32;
-  std::string group;     ///< Names of the axes, e.g. "tp.0,tp.1".
+  std::string group; ///< Names of the axes, e.g. "tp.0,tp.1".
 };
 
-/// A group of ranks. Calls are blocking and collective: all members call the same function in the same
-/// order. Not thread-safe: one thread per rank. A mismatch under checking gives Code::Disagree with both
-/// tags, a failure of the library beneath Code::Device. A group of size 1 is real: it copies.
+/// A group of ranks. Calls are blocking and collective: all members call the same function in the
+/// same order. Not thread-safe: one thread per rank. A mismatch under checking gives Code::Disagree
+/// with both tags, a failure of the library beneath Code::Device. A group of size 1 is real: it
+/// copies.
 class Communicator {
 public:
   virtual ~Communicator() = default;
@@ -44,7 +46,8 @@ public:
   /// Splits into groups of equal `color`, ordered by `key`. Collective over all members.
   virtual Expected<std::unique_ptr<Communicator>> split(int color, int key) = 0;
 
-  /// Buffer sizes as in plan::Collective, `count` = elements of x on each rank. x and out are disjoint, or equal for all_reduce and broadcast.
+  /// Buffer sizes as in plan::Collective, `count` = elements of x on each rank. x and out are
+  /// disjoint, or equal for all_reduce and broadcast.
   virtual Status allReduce(const void *x, void *out, int64_t count, plan::DataType type,
                            plan::ReduceKind kind, CollectiveTime *time = nullptr) = 0;
   virtual Status allGather(const void *x, void *out, int64_t count, plan::DataType type,
@@ -58,19 +61,21 @@ public:
                            CollectiveTime *time = nullptr) = 0;
   virtual Status barrier() = 0;
 
-  /// Gathers one byte string per member, in rank order, on every member: for handshakes and reports.
+  /// Gathers one byte string per member, in rank order, on every member: for handshakes and
+  /// reports.
   virtual Expected<std::vector<std::string>> gatherStrings(const std::string &mine) = 0;
 
   /// Compares tags before each collective from now on.
   virtual void checkTags(bool on) = 0;
   /// Names the group for messages.
   virtual void setName(std::string name) = 0;
-  /// Number that the next collective carries in its tag. Without a call they count up from 1, which does not
-  /// tell a skipped collective from its equal successor; the executor gives each its number in the plan.
+  /// Number that the next collective carries in its tag. Without a call they count up from 1, which
+  /// does not tell a skipped collective from its equal successor; the executor gives each its
+  /// number in the plan.
   virtual void setSequence(uint64_t /*sequence*/) {}
-  /// Tells the other members, as far as the transport can, that this rank fails with `code`: their next wait
-  /// ends with that code and the message `peerFailed`. Returns true for the first rank to say so, whose
-  /// message is the one to print.
+  /// Tells the other members, as far as the transport can, that this rank fails with `code`: their
+  /// next wait ends with that code and the message `peerFailed`. Returns true for the first rank to
+  /// say so, whose message is the one to print.
   virtual bool cancel(Code /*code*/) { return true; }
 };
 
@@ -80,9 +85,9 @@ inline constexpr const char *peerFailed = "a peer failed";
 /// A communicator of one rank.
 std::unique_ptr<Communicator> makeSelfCommunicator();
 
-/// Runs `body(communicator)` on `ranks` threads of this process and returns the first failing status in
-/// rank order. Every wait polls `cancelled`, so a rank that fails releases the others (Code::Device,
-/// "a peer failed").
+/// Runs `body(communicator)` on `ranks` threads of this process and returns the first failing
+/// status in rank order. Every wait polls `cancelled`, so a rank that fails releases the others
+/// (Code::Device, "a peer failed").
 Status runThreadRanks(int ranks, const std::function<Status(Communicator &)> &body);
 
 /// How MPI ranks move bytes.
@@ -91,14 +96,14 @@ struct MpiOptions {
   bool sharedMemory = true;
 };
 
-/// MPI_COMM_WORLD, initialised FUNNELED; finalises when the last communicator made from it dies. Fails with
-/// Code::Usage when launcher variables promise more ranks than MPI sees, and with Code::Device when built
-/// without MPI.
+/// MPI_COMM_WORLD, initialised FUNNELED; finalises when the last communicator made from it dies.
+/// Fails with Code::Usage when launcher variables promise more ranks than MPI sees, and with
+/// Code::Device when built without MPI.
 Expected<std::unique_ptr<Communicator>> makeMpiCommunicator(int *argc, char ***argv,
                                                             const MpiOptions &options = {});
 
-/// Number of ranks that the launcher's environment variables promise; 0 when this process was not started by
-/// a launcher.
+/// Number of ranks that the launcher's environment variables promise; 0 when this process was not
+/// started by a launcher.
 int launcherRanks();
 
 } // namespace tenon::runtime

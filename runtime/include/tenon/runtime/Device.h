@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Device: memory, streams, events and kernels. The executor knows no device beyond this interface. A
-// kernel is prepared once (everything that is expensive or can fail) and enqueued every step (nothing
-// that allocates).
+// Device: memory, streams, events and kernels. The executor knows no device beyond this interface.
+// A kernel is prepared once (everything that is expensive or can fail) and enqueued every step
+// (nothing that allocates).
 #pragma once
 
 #include "tenon/runtime/Communicator.h"
@@ -65,9 +65,9 @@ public:
   /// layer, remedy are in the message) or Code::Memory. Records and waits go through here too.
   virtual Expected<std::unique_ptr<Kernel>> prepare(const plan::Op &op, const Binding &binding) = 0;
 
-  /// Runs once between a kernel's enqueue and its execution per op, on the executing thread: for the
-  /// watchdog's state, times and fault injection. `begin` true before, false after. Null for none. A status that is
-  /// not ok stops the step and comes out of synchronize().
+  /// Runs once between a kernel's enqueue and its execution per op, on the executing thread: for
+  /// the watchdog's state, times and fault injection. `begin` true before, false after. Null for
+  /// none. A status that is not ok stops the step and comes out of synchronize().
   virtual void setObserver(std::function<Status(int op, bool begin)> observer) = 0;
   /// Number that the observer sees for the kernels enqueued next.
   virtual void setOpIndex(int op) = 0;
@@ -80,14 +80,16 @@ public:
   virtual Expected<std::unique_ptr<Capture>> endCapture() = 0;
 };
 
-/// How the CPU device orders two streams: `Inline` runs each op when it is enqueued; `Starve0` and `Starve1`
-/// queue everything and advance the starved stream only when no other can. The starving schedules find missing events.
+/// How the CPU device orders two streams: `Inline` runs each op when it is enqueued; `Starve0` and
+/// `Starve1` queue everything and advance the starved stream only when no other can. The starving
+/// schedules find missing events.
 enum class StreamPolicy { Inline, Starve0, Starve1 };
 
 struct CpuOptions {
-  int threads = 1;  ///< Threads per rank for matmul.
+  int threads = 1; ///< Threads per rank for matmul.
   StreamPolicy policy = StreamPolicy::Inline;
-  /// Highest instruction set to use: "" for the best of this machine, else "sse2"/"avx2"/"avx512". Part of the handshake.
+  /// Highest instruction set to use: "" for the best of this machine, else "sse2"/"avx2"/"avx512".
+  /// Part of the handshake.
   std::string isa;
   int64_t packBudget = 0;
 };

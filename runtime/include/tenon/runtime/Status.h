@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Status and Expected: how every runtime function reports failure. Libraries return them; only `main`
-// turns a code into a process exit.
+// Status and Expected: how every runtime function reports failure. Libraries return them; only
+// `main` turns a code into a process exit.
 #pragma once
 
 #include <cassert>
@@ -13,13 +13,13 @@ namespace tenon {
 /// Exit codes of tp-run; 1 is never used.
 enum class Code : int {
   Ok = 0,
-  Usage = 2,      ///< Arguments, inputs or world size.
-  Plan = 3,       ///< Plan, weights or an op is not acceptable.
-  Disagree = 4,   ///< Ranks disagree.
-  Memory = 5,     ///< Memory does not suffice.
-  Deadline = 6,   ///< A deadline passed.
-  Device = 7,     ///< Device or communication library failed.
-  Differs = 8,    ///< A result differs.
+  Usage = 2,    ///< Arguments, inputs or world size.
+  Plan = 3,     ///< Plan, weights or an op is not acceptable.
+  Disagree = 4, ///< Ranks disagree.
+  Memory = 5,   ///< Memory does not suffice.
+  Deadline = 6, ///< A deadline passed.
+  Device = 7,   ///< Device or communication library failed.
+  Differs = 8,  ///< A result differs.
 };
 
 /// Success, or a code with one message: lower-case, no full stop, expected and found.
@@ -40,8 +40,7 @@ private:
 };
 
 /// A value, or the Status that says why there is none.
-template <typename T>
-class [[nodiscard]] Expected {
+template <typename T> class [[nodiscard]] Expected {
 public:
   Expected(T value) : value_(std::move(value)) {}
   Expected(Status status) : status_(std::move(status)) { assert(!status_.ok()); }

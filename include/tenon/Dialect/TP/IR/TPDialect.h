@@ -24,8 +24,8 @@
 
 namespace tenon::tp::detail {
 /// Clones an op onto local operands and types, without its strategy and pins.
-mlir::Operation *cloneLocal(mlir::Operation *op, mlir::OpBuilder &builder, mlir::ValueRange operands,
-                            mlir::TypeRange resultTypes);
+mlir::Operation *cloneLocal(mlir::Operation *op, mlir::OpBuilder &builder,
+                            mlir::ValueRange operands, mlir::TypeRange resultTypes);
 } // namespace tenon::tp::detail
 
 #include "tenon/Dialect/TP/IR/TPInterfaces.h.inc"
@@ -49,7 +49,8 @@ MeshOp findMesh(mlir::ModuleOp module);
 /// The mesh as plain values.
 sharding::Mesh toMesh(MeshOp op);
 
-/// Axis names <-> indices. The second fails, with an error listing the valid names, on an unknown axis.
+/// Axis names <-> indices. The second fails, with an error listing the valid names, on an unknown
+/// axis.
 mlir::ArrayAttr toAttr(mlir::MLIRContext *context, const sharding::AxisList &axes,
                        const sharding::Mesh &mesh);
 mlir::FailureOr<sharding::AxisList> toAxes(mlir::ArrayAttr names, const sharding::Mesh &mesh,
@@ -58,16 +59,16 @@ mlir::FailureOr<sharding::AxisList> toAxes(mlir::ArrayAttr names, const sharding
 /// Shardings <-> attributes.
 ShardingAttr toAttr(mlir::MLIRContext *context, const sharding::Sharding &value,
                     const sharding::Mesh &mesh);
-mlir::FailureOr<sharding::Sharding> toSharding(ShardingAttr attr, int64_t rank,
-                                               const sharding::Mesh &mesh,
-                                               llvm::function_ref<mlir::InFlightDiagnostic()> error);
+mlir::FailureOr<sharding::Sharding>
+toSharding(ShardingAttr attr, int64_t rank, const sharding::Mesh &mesh,
+           llvm::function_ref<mlir::InFlightDiagnostic()> error);
 
 /// Strategies <-> attributes, by the names of the rule's factors.
 StrategyAttr toAttr(mlir::MLIRContext *context, const sharding::Strategy &strategy,
                     const sharding::Rule &rule, const sharding::Mesh &mesh);
-mlir::FailureOr<sharding::Strategy> toStrategy(StrategyAttr attr, const sharding::Rule &rule,
-                                               const sharding::Mesh &mesh,
-                                               llvm::function_ref<mlir::InFlightDiagnostic()> error);
+mlir::FailureOr<sharding::Strategy>
+toStrategy(StrategyAttr attr, const sharding::Rule &rule, const sharding::Mesh &mesh,
+           llvm::function_ref<mlir::InFlightDiagnostic()> error);
 
 /// The rank-dependent start or owned length of n elements over axes.
 RankValueAttr rankValue(mlir::MLIRContext *context, bool length, int64_t n,

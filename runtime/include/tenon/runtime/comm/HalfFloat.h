@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// HalfFloat: bf16 and f16 to f32 and back, one element at a time. To f32 is exact; from f32 rounds to the
-// nearest, ties to even; NaN stays NaN.
+// HalfFloat: bf16 and f16 to f32 and back, one element at a time. To f32 is exact; from f32 rounds
+// to the nearest, ties to even; NaN stays NaN.
 #pragma once
 
 #include <bit>

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// RankOrderedSum: the one reduction of all communicators. Floats are added in rank order in f32 and rounded
-// once to their type, so the result does not depend on message sizes, transport or who computes it:
-// ((x0 + x1) + x2) + ... for each element. Integers wrap. I1 sums to "any". Max and min let NaN win.
+// RankOrderedSum: the one reduction of all communicators. Floats are added in rank order in f32 and
+// rounded once to their type, so the result does not depend on message sizes, transport or who
+// computes it:
+// ((x0 + x1) + x2) + ... for each element. Integers wrap. I1 sums to "any". Max and min let NaN
+// win.
 #pragma once
 
 #include "tenon/runtime/plan/Plan.h"
@@ -15,8 +17,8 @@ namespace tenon::runtime {
 void rankOrderedReduce(std::span<const void *const> parts, void *out, int64_t count,
                        plan::DataType type, plan::ReduceKind kind);
 
-/// Elements of `count` that member `member` of `size` reduces for all: [begin, end), equal shares rounded
-/// up to 16 elements, the last ones shorter or empty.
+/// Elements of `count` that member `member` of `size` reduces for all: [begin, end), equal shares
+/// rounded up to 16 elements, the last ones shorter or empty.
 struct Share {
   int64_t begin = 0, end = 0;
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checkpoint: which file holds which key, over everything that `--parameters=A,B` names. A is a safetensors
-// file, or a directory: of model.safetensors, or else the shards of model.safetensors.index.json, and of all
-// other *.safetensors (constants.safetensors). Keys that no plan asks for may stand in two files.
+// Checkpoint: which file holds which key, over everything that `--parameters=A,B` names. A is a
+// safetensors file, or a directory: of model.safetensors, or else the shards of
+// model.safetensors.index.json, and of all other *.safetensors (constants.safetensors). Keys that
+// no plan asks for may stand in two files.
 #pragma once
 
 #include "tenon/runtime/exec/SafetensorsFile.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Executor: one entry of a plan, prepared for one rank and run step by step. It binds every op to addresses
-// in the arena, lets the device prepare it once, and then only copies inputs and enqueues. It decides
-// nothing: order, places and groups stand in the plan.
+// Executor: one entry of a plan, prepared for one rank and run step by step. It binds every op to
+// addresses in the arena, lets the device prepare it once, and then only copies inputs and
+// enqueues. It decides nothing: order, places and groups stand in the plan.
 #pragma once
 
 #include "tenon/runtime/Device.h"
@@ -24,7 +24,8 @@ struct ExecutorOptions {
   /// Fills every arena buffer with NaN before its first and after its last use: a read of a dead or
   /// unborn value shows.
   bool poison = false;
-  /// Fails (Code::Differs) after the first op that makes a NaN, or an infinity where sums are taken.
+  /// Fails (Code::Differs) after the first op that makes a NaN, or an infinity where sums are
+  /// taken.
   bool checkFinite = false;
   RunState *state = nullptr;
   FaultInjection faults;
@@ -60,8 +61,8 @@ public:
   /// The entry with this rank's numbers.
   const plan::Entry &entry() const { return entry_; }
 
-  /// Runs a step on global input values, one per entry input, already checked (InputCheck.h). Fails with
-  /// rank, step, op and layer in the message, and releases the other ranks.
+  /// Runs a step on global input values, one per entry input, already checked (InputCheck.h). Fails
+  /// with rank, step, op and layer in the message, and releases the other ranks.
   Status step(const std::vector<const HostArray *> &inputs);
 
   /// This rank's block of an output after a step.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Groups: one communicator per list of axes that a collective of the plan names. The group of a rank over
-// axes A are the ranks that differ from it only on A, ordered row-major by A in the given order.
+// Groups: one communicator per list of axes that a collective of the plan names. The group of a
+// rank over axes A are the ranks that differ from it only on A, ordered row-major by A in the given
+// order.
 #pragma once
 
 #include "tenon/runtime/Communicator.h"
@@ -23,7 +24,8 @@ private:
   std::map<plan::Axes, std::unique_ptr<Communicator>> groups_;
 };
 
-/// Names of axes as users know them: parts of one axis that are all there become that axis ("tp.0", "tp.1"
+/// Names of axes as users know them: parts of one axis that are all there become that axis ("tp.0",
+/// "tp.1"
 /// -> "tp").
 std::vector<std::string> axisNames(const plan::Plan &plan, const plan::Axes &axes);
 

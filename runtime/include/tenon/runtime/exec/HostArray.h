@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// HostArray: a global value on its way between a file and the device: type, shape, row-major bytes. It can
-// be read, written and compared, and computes nothing.
+// HostArray: a global value on its way between a file and the device: type, shape, row-major bytes.
+// It can be read, written and compared, and computes nothing.
 #pragma once
 
 #include "tenon/runtime/plan/Plan.h"

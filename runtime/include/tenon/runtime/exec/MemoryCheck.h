@@ -11,12 +11,12 @@
 
 namespace tenon::runtime {
 
-/// Bytes that this process may still take: MemAvailable of the node and what the cgroups leave, whichever
-/// is less. -1 when the system does not say.
+/// Bytes that this process may still take: MemAvailable of the node and what the cgroups leave,
+/// whichever is less. -1 when the system does not say.
 int64_t availableMemory();
 
-/// Fails with Code::Memory when `ranksHere` ranks of the plan need more than `available`; names the three
-/// largest buffers.
+/// Fails with Code::Memory when `ranksHere` ranks of the plan need more than `available`; names the
+/// three largest buffers.
 Status checkMemory(const plan::Plan &plan, int64_t ranksHere, int64_t available);
 
 /// "the largest are weight 'embedding' 44.7 MiB, ...".

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// OutputAssembly: puts the ranks' blocks of an output together. Blocks nest, so each rank's piece goes to its
-// own start with its own length and the padding behind it is cut; where ranks hold copies (axes that the
-// output is not cut over) those at coordinate 0 speak.
+// OutputAssembly: puts the ranks' blocks of an output together. Blocks nest, so each rank's piece
+// goes to its own start with its own length and the padding behind it is cut; where ranks hold
+// copies (axes that the output is not cut over) those at coordinate 0 speak.
 #pragma once
 
 #include "tenon/runtime/Communicator.h"
@@ -9,8 +9,8 @@
 
 namespace tenon::runtime {
 
-/// Collective over the mesh when the output is cut; returns the global value on every rank. `mine` is this
-/// rank's block, padded.
+/// Collective over the mesh when the output is cut; returns the global value on every rank. `mine`
+/// is this rank's block, padded.
 Expected<HostArray> assembleOutput(const plan::Plan &plan, const plan::IO &output,
                                    const HostArray &mine, Communicator &mesh);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// RandomValues: numbers that depend on a seed, a name and an index only, so that every rank computes the
-// part it needs and all degrees of sharding see one model. Philox4x32-10 (Salmon et al., "Parallel random
-// numbers: as easy as 1, 2, 3", 2011).
+// RandomValues: numbers that depend on a seed, a name and an index only, so that every rank
+// computes the part it needs and all degrees of sharding see one model. Philox4x32-10 (Salmon et
+// al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
 #pragma once
 
 #include <array>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// RunState: where a rank is, for the watchdog and for signal handlers. Plain atomics that the rank writes and
-// others read at any time; texts are pointers to strings that live as long as the process (literals) or as
-// the plan.
+// RunState: where a rank is, for the watchdog and for signal handlers. Plain atomics that the rank
+// writes and others read at any time; texts are pointers to strings that live as long as the
+// process (literals) or as the plan.
 #pragma once
 
 #include <atomic>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// SafetensorsFile: one checkpoint file, its header checked whole before anybody looks at data, then mapped.
-// A file that passed cannot lead outside the mapping: 8 bytes of header length (at most 100 MB), JSON {key:
-// {dtype, shape, data_offsets}}, then the data, which the tensors cover without gaps or overlap.
+// SafetensorsFile: one checkpoint file, its header checked whole before anybody looks at data, then
+// mapped. A file that passed cannot lead outside the mapping: 8 bytes of header length (at most 100
+// MB), JSON {key: {dtype, shape, data_offsets}}, then the data, which the tensors cover without
+// gaps or overlap.
 #pragma once
 
 #include "tenon/runtime/Status.h"
@@ -24,8 +25,8 @@ struct StoredTensor {
 
 class SafetensorsFile {
 public:
-  /// Reads and checks the header. Fails with Code::Plan; the message names the file, and the key where one
-  /// is at fault.
+  /// Reads and checks the header. Fails with Code::Plan; the message names the file, and the key
+  /// where one is at fault.
   static Expected<std::unique_ptr<SafetensorsFile>> open(const std::string &path);
   ~SafetensorsFile();
   SafetensorsFile(const SafetensorsFile &) = delete;

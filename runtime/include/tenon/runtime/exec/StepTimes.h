@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// StepTimes: what a run's steps took. wait = from entering a collective to the arrival of the last peer's
-// first byte; communication = from then to its end; compute = the rest. A step takes as long as its slowest
-// rank; the split shown is that rank's, in the median step.
+// StepTimes: what a run's steps took. wait = from entering a collective to the arrival of the last
+// peer's first byte; communication = from then to its end; compute = the rest. A step takes as long
+// as its slowest rank; the split shown is that rank's, in the median step.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct StepSummary {
   int slowestRank = 0; ///< In the median step.
 };
 
-/// `samples[rank][step]`, the same number of steps on every rank. The median of an even number of steps is
-/// the lower middle, so that it is a step that happened.
+/// `samples[rank][step]`, the same number of steps on every rank. The median of an even number of
+/// steps is the lower middle, so that it is a step that happened.
 StepSummary summarize(const std::vector<std::vector<StepSample>> &samples);
 
 /// Lower median.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// ValueDump: what every op of one step wrote, per rank, for finding the first difference between two runs
-// (`tenon compare A B`). DIR/rank0/00012.c.npy holds operand `c` of op 12 on rank 0 (bf16 and f16 widened to
-// f32), DIR/outputs/NAME.npy the global outputs, DIR/index.json lists them in order of execution.
+// ValueDump: what every op of one step wrote, per rank, for finding the first difference between
+// two runs
+// (`tenon compare A B`). DIR/rank0/00012.c.npy holds operand `c` of op 12 on rank 0 (bf16 and f16
+// widened to f32), DIR/outputs/NAME.npy the global outputs, DIR/index.json lists them in order of
+// execution.
 #pragma once
 
 #include "tenon/runtime/exec/Executor.h"

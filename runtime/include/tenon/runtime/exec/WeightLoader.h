@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// WeightLoader: fills a rank's weights: of every part's view its nested block, everything else zero. Each
-// weight is staged in host memory and copied to the device once. Stored floats are converted when the plan
-// holds another float type; any other difference is refused.
+// WeightLoader: fills a rank's weights: of every part's view its nested block, everything else
+// zero. Each weight is staged in host memory and copied to the device once. Stored floats are
+// converted when the plan holds another float type; any other difference is refused.
 #pragma once
 
 #include "tenon/runtime/exec/Checkpoint.h"
@@ -29,9 +29,9 @@ struct LoadedWeights {
   int64_t randomWeights = 0;
 };
 
-/// Loads all weights for these mesh coordinates. Needs a plan that `verify` accepted. Every key is checked
-/// (there, shape, dtype) before the first byte is copied. Fails with Code::Plan, naming key and file, or
-/// Code::Memory.
+/// Loads all weights for these mesh coordinates. Needs a plan that `verify` accepted. Every key is
+/// checked (there, shape, dtype) before the first byte is copied. Fails with Code::Plan, naming key
+/// and file, or Code::Memory.
 Expected<LoadedWeights> loadWeights(const plan::Plan &plan, const std::vector<int64_t> &coordinates,
                                     const Checkpoint &checkpoint, Device &device,
                                     const LoadOptions &options);
