@@ -220,19 +220,21 @@ LogicalResult FunctionLocalizer::localizeGraphOp(Operation *op) {
   }
   maskOperands(op, rule, strategy, operands);
   SmallVector<Type> types;
-  SmallVector<bool> padded;
+  SmallVector<SmallVector<bool>> padded;
   for (OpResult result : op->getResults()) {
     Sharding sharding = sharding::resultSharding(rule, strategy, result.getResultNumber());
     types.push_back(localType(typeOf(result), sharding, mesh));
-    padded.push_back(hasPadding(typeOf(result).getShape(), sharding, mesh));
+    padded.emplace_back();
+    for (auto [n, axes] : llvm::zip_equal(typeOf(result).getShape(), sharding.dims))
+      padded.back().push_back(hasPadding(n, axes, mesh));
   }
   Operation *local =
       cast<ShardableOpInterface>(op).localize(builder, operands, types, strategy, mesh);
   if (!local)
     return failure();
   mapping.map(op->getResults(), local->getResults());
-  for (auto [result, hasPad] : llvm::zip_equal(op->getResults(), padded))
-    padding[result] = paddingOf(op, states, hasPad);
+  for (auto [result, dims] : llvm::zip_equal(op->getResults(), padded))
+    padding[result] = paddingOf(op, states, dims);
   return success();
 }
 

@@ -91,14 +91,36 @@ static Padding ofBinary(BinaryKind kind, Padding lhs, Padding rhs) {
   llvm_unreachable("all binary kinds are listed");
 }
 
-Padding tenon::paddingOf(Operation *op, ArrayRef<Padding> operands, bool padded) {
-  if (!padded)
+/// True when the value repeats its elements along a dimension of the result that has padding: there it
+/// holds real data.
+static bool repeats(Value operand, ArrayRef<bool> padded) {
+  ArrayRef<int64_t> shape = cast<RankedTensorType>(operand.getType()).getShape();
+  const size_t missing = padded.size() - shape.size();
+  for (size_t dim = 0; dim < padded.size(); ++dim)
+    if (padded[dim] && (dim < missing || shape[dim - missing] == 1))
+      return true;
+  return false;
+}
+
+Padding tenon::paddingOf(Operation *op, ArrayRef<Padding> operands, ArrayRef<bool> padded) {
+  if (!llvm::is_contained(padded, true))
     return Padding::None;
   return llvm::TypeSwitch<Operation *, Padding>(op)
       .Case<UnaryOp>([&](UnaryOp unary) { return ofUnary(unary.getKind(), operands[0]); })
-      .Case<BinaryOp>(
-          [&](BinaryOp binary) { return ofBinary(binary.getKind(), operands[0], operands[1]); })
-      .Case<ReshapeOp, TransposeOp, SliceOp, BroadcastOp, ConvertOp, TakeOp, RopeOp>(
+      .Case<BinaryOp>([&](BinaryOp binary) {
+        Padding result = ofBinary(binary.getKind(), operands[0], operands[1]);
+        // Zero in one dimension and real data in another make a sum that is not zero, but a product that is.
+        if (result == Padding::Zero && binary.getKind() != BinaryKind::Mul &&
+            binary.getKind() != BinaryKind::Div &&
+            (repeats(binary.getLhs(), padded) || repeats(binary.getRhs(), padded)))
+          return Padding::Finite;
+        return result;
+      })
+      .Case<BroadcastOp>([&](BroadcastOp broadcast) {
+        Padding result = keepsZero(operands[0]);
+        return repeats(broadcast.getInput(), padded) ? worse(result, Padding::Finite) : result;
+      })
+      .Case<ReshapeOp, TransposeOp, SliceOp, ConvertOp, TakeOp, RopeOp>(
           [&](Operation *) { return keepsZero(operands[0]); })
       .Case<ConcatOp>([&](Operation *) { return keepsZero(worst(operands)); })
       // Padding of a free dimension: a sum over products with it, zero when it is zero.

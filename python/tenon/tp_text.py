@@ -171,7 +171,7 @@ def parse_op(line: str) -> TextOp:
             op.attributes.update(parse_dictionary(t))
         elif t.startswith('"'):
             op.strings.append(unquote(t))
-        elif t in OPERAND_WORDS:
+        elif t in OPERAND_WORDS and not (op.name == "tp.unary" and not op.words):  # `cos` is a kind there
             word = t
         elif t != ",":
             op.words.append(t)
