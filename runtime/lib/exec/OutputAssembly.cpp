@@ -139,7 +139,8 @@ Comparison compareValues(const HostArray &found, const HostArray &expected, doub
     if ((std::isnan(a) && std::isnan(b)) || a == b)
       continue;
     double error = std::abs(a - b), excess = error - (atol + rtol * std::abs(b));
-    if (std::isnan(error))
+    // A tolerance relative to an infinite value would admit everything.
+    if (!std::isfinite(error))
       error = excess = INFINITY;
     if (excess > 0)
       result.equal = false;
