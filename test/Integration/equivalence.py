@@ -49,7 +49,8 @@ class Graph:
         self.weights: dict[str, np.ndarray] = {}
         self.values: list[tuple[str, tuple[int, ...], float]] = []  # name, shape, bound of |elements| in linear graphs
         self.kinds: collections.Counter = collections.Counter()
-        self.pinnable: dict[int, list[str]] = {}  # line -> factor names to try
+        self.loaded: dict[tuple[int, ...], list[str]] = collections.defaultdict(list)
+        self.pinnable: dict[int, dict[str, int]] = {}  # line -> factors to try, with their sizes
         self.data = np.random.default_rng(rng.randrange(2**32))
 
     @staticmethod
@@ -72,9 +73,12 @@ class Graph:
         return self.values[-1]
 
     def weight(self, shape):
-        """A load of a stored tensor, or of a view of one with other dimensions or every second row."""
+        """A load of a stored tensor, or of a view of one with other dimensions or every second row; sometimes one that is in use."""
         key = f"w{len(self.globals)}"
         shape = tuple(shape)
+        if self.loaded.get(shape) and self.rng.random() < 0.2:
+            return self.rng.choice(self.loaded[shape])
+        self.loaded[shape].append(f"%{key}")
         how = self.rng.choice(["plain", "plain", "transposed", "rows"])
         view = ""
         if how == "transposed" and len(shape) == 2:
@@ -132,14 +136,14 @@ class Graph:
         weight = self.weight([sizes[c] for c in order])
         w = "".join(order)
         self.emit(f'tp.matmul "{letters},{w}->{letters[:-contracted]}{new}" {name}, {weight} {{pin}} : ({self.type(shape)}, '
-                  f"{self.type([sizes[c] for c in order])}) -> {self.type(result)}", result, bound * 3 * depth, "matmul", list(letters + new))
+                  f"{self.type([sizes[c] for c in order])}) -> {self.type(result)}", result, bound * 3 * depth, "matmul", sizes)
         if not self.linear and depth > 4:  # Keep magnitudes near one.
             self.scale(0.4)
         return True
 
     def scale(self, factor):
         name, shape, bound = self.values[-1]
-        constant, *_ = self.emit(f"tp.constant dense<{factor}> : tensor<f32> {{pin}}", (), 1, "constant", [], keep=False)
+        constant, *_ = self.emit(f"tp.constant dense<{factor}> : tensor<f32> {{pin}}", (), 1, "constant", {}, keep=False)
         self.emit(f"tp.binary mul {name}, {constant} {{pin}} : ({self.type(shape)}, tensor<f32>) -> {self.type(shape)}", shape, bound, "binary",
                   self.dims(shape))
 
@@ -153,14 +157,14 @@ class Graph:
         if self.linear and bound > EXACT or np.prod(result) > LARGEST:
             return False
         self.emit(f'tp.matmul "bsk,btk->bst" {x[0]}, {y[0]} {{pin}} : ({self.type(x[1])}, {self.type(y[1])}) -> {self.type(result)}', result,
-                  bound, "matmul", list("bstk"))
+                  bound, "matmul", dict(zip("bstk", (*result, depth))))
         if not self.linear:
             self.scale(0.3)
         return True
 
     @staticmethod
     def dims(shape):
-        return [f"d{i}" for i in range(len(shape))]
+        return {f"d{i}": n for i, n in enumerate(shape)}
 
     def unary(self):
         name, shape, bound = self.pick()
@@ -209,7 +213,7 @@ class Graph:
                 return False
             i, d = self.rng.choice(places)
             new[i:i + 1] = [d, new[i] // d]
-        self.emit(f"tp.reshape {name} {{pin}} : {self.type(shape)} to {self.type(new)}", new, bound, "reshape", [f"f{i}" for i in range(len(new))])
+        self.emit(f"tp.reshape {name} {{pin}} : {self.type(shape)} to {self.type(new)}", new, bound, "reshape", {f"f{i}": LARGEST for i in range(len(new))})  # merged and split ones: the compiler knows their sizes
         return True
 
     def transpose(self):
@@ -316,7 +320,7 @@ class Graph:
         self.arguments.append(f'%{name}: {self.type(shape, "i64")} {{tp.name = "{name}", tp.range = array<i64: 0, {vocabulary}>}}')
         table = self.weight((vocabulary, width))
         self.emit(f"tp.embedding %{name}, {table} {{pin}} : ({self.type(shape, 'i64')}, {self.type((vocabulary, width))}) -> "
-                  f"{self.type((*shape, width))}", (*shape, width), 3, "embedding", ["v", "h0", "i0", "i1"])
+                  f"{self.type((*shape, width))}", (*shape, width), 3, "embedding", {"v": vocabulary, "h0": width, "i0": shape[0], "i1": shape[1]})
         return True
 
     def attention(self):
@@ -330,14 +334,16 @@ class Graph:
             letters = "grd" if role == "q" else "gd"
             weight = self.weight((*shape, k))
             made[role], *_ = self.emit(f'tp.matmul "bsk,{letters}k->bs{letters}" {x[0]}, {weight} {{pin}} : ({self.type(x[1])}, '
-                                       f"{self.type((*shape, k))}) -> {self.type((b, s, *shape))}", (b, s, *shape), 1, "matmul", list("bsk" + letters),
+                                       f"{self.type((*shape, k))}) -> {self.type((b, s, *shape))}", (b, s, *shape), 1, "matmul",
+                                       dict(zip("bsk" + letters, (*x[1], *shape))),
                                        keep=False)
         if self.rng.random() < 0.5:
             rope = self.type((b, s, *shapes["q"]))
             table = self.type((s, depth // 2))
             tables = [self.weight((s, depth // 2)) for _ in range(2)]
             made["q"], *_ = self.emit(f"tp.rope {made['q']} cos {tables[0]} sin {tables[1]} interleaved = {self.rng.choice(['true', 'false'])} {{pin}} : "
-                                      f"({rope}, {table}, {table}) -> {rope}", (b, s, *shapes["q"]), 1, "rope", ["d0", "d1", "d2", "d3"], keep=False)
+                                      f"({rope}, {table}, {table}) -> {rope}", (b, s, *shapes["q"]), 1, "rope", dict(zip(("d0", "d1", "d2", "d3"), (b, s, heads, repeat))),
+                                      keep=False)
         mask, mask_type = "", ""
         if self.rng.random() < 0.4:
             name = f"x{len(self.inputs)}"
@@ -349,10 +355,11 @@ class Graph:
         q, kv = self.type((b, s, *shapes["q"])), self.type((b, s, *shapes["k"]))
         causal = self.rng.choice(["true", "false"])
         made["o"], *_ = self.emit(f"tp.attention {made['q']}, {made['k']}, {made['v']}{mask} scale = 0.5 causal = {causal} {{pin}} : ({q}, {kv}, {kv}"
-                                  f"{mask_type}) -> {q}", (b, s, *shapes["q"]), 1, "attention", list("bgrs"), keep=False)
+                                  f"{mask_type}) -> {q}", (b, s, *shapes["q"]), 1, "attention", {"b": b, "g": heads, "r": repeat, "s": s},
+                                  keep=False)
         weight = self.weight((k, *shapes["q"]))
         self.emit(f'tp.matmul "bsgrd,kgrd->bsk" {made["o"]}, {weight} {{pin}} : ({q}, {self.type((k, *shapes["q"]))}) -> {self.type(x[1])}', x[1], 1,
-                  "matmul", list("bsgrdk"))
+                  "matmul", dict(zip("bsgrdk", (b, s, *shapes["q"], k))))
         return True
 
     OPS = [matmul, matmul, matmul, batch_matmul, unary, binary, binary, binary, select, reshape, transpose, slice, concat, broadcast, reduce, take,
@@ -390,13 +397,14 @@ class Graph:
 MESHES = ["tp:2", "tp:2", "tp:3", "tp:4", "tp:4", "dp:2,tp:2"]
 
 
-def random_pins(graph, rng, axes, share):
+def random_pins(graph, rng, axes, ranks, share):
     pins = {}
-    for line, factors in graph.pinnable.items():
-        if rng.random() >= share or not factors:
+    for line, sizes in graph.pinnable.items():
+        factors = [f for f, n in sizes.items() if n >= ranks]
+        if rng.random() >= share:
             continue
-        taken = [a for a in axes if rng.random() < 0.8]
-        if len(taken) == 2 and rng.random() < 0.5:
+        taken = [a for a in axes if rng.random() < 0.85]
+        if len(taken) == 2 and factors and rng.random() < 0.5:
             pins[line] = "{tp.strategy = #tp.strategy<" + f'"{rng.choice(factors)}" = {{"{taken[0]}", "{taken[1]}"}}' + ">}"
             continue
         chosen = rng.sample(factors, min(len(factors), len(taken)))
@@ -423,10 +431,12 @@ def call(command):
     return subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=60)
 
 
-def compile_case(graph, rng, mesh, axes, folder):
+def compile_case(graph, rng, mesh, folder):
     """Compiles with pins; a pin that the op's rule refuses is taken back. Returns the text that was compiled."""
+    axes = [part.partition(":")[0] for part in mesh.split(",")]
+    ranks = int(np.prod([int(part.partition(":")[2]) for part in mesh.split(",")]))
     unpinned = rng.random() < 0.2
-    pins = {} if unpinned else random_pins(graph, rng, axes, 0.7)
+    pins = {} if unpinned else random_pins(graph, rng, axes, ranks, 0.75)
     result_pins = [result_pin(shape, rng, axes) for _, shape, _ in graph.outputs]
     memory = "shard" if unpinned and rng.random() < 0.5 else "none"
     first = len(graph.globals) + 1  # lines before the body
@@ -435,7 +445,7 @@ def compile_case(graph, rng, mesh, axes, folder):
         (folder / "case.mlir").write_text(text)
         done = call([BUILD / "bin/tp-opt", folder / "case.mlir", f"--tp-compile=mesh={mesh} memory={memory}", "--emit=plan", "-o", folder / "case.plan"])
         if done.returncode == 0:
-            return text, memory
+            return text, memory, len(pins)
         refused = re.search(r"case\.mlir:(\d+):\d+: error: (.*)", done.stderr)
         if not refused or not re.search(r"not among its legal ones|illegal strategy|has no factor|pinned|pins|which no legal", refused[2]):
             raise Failure(f"tp-opt: {done.stderr[:2000]}")
@@ -454,11 +464,10 @@ def run_case(seed, folder):
     rng = random.Random(seed)
     graph = Graph(rng, linear=seed % 2 == 0).build()
     mesh = rng.choice(MESHES)
-    axes = [part.partition(":")[0] for part in mesh.split(",")]
     safetensors.numpy.save_file(graph.weights or {"unused": np.zeros(1, np.float32)}, folder / "w.safetensors")
     for name, value in graph.inputs.items():
         np.save(folder / f"{name}.npy", value)
-    text, memory = compile_case(graph, rng, mesh, axes, folder)
+    text, memory, pinned = compile_case(graph, rng, mesh, folder)
     arguments = [*(f"--input={name}=@{folder / name}.npy" for name in graph.inputs),
                  *(f"--output=y{i}=@{folder / f'y{i}.npy'}" for i in range(len(graph.outputs)))]
     inject = ["--inject=*:arena:poison", *([["--inject=*:capture:starve0"], ["--inject=*:capture:starve1"], []][seed % 3])]
@@ -481,6 +490,7 @@ def run_case(seed, folder):
             at = np.unravel_index(np.nanargmax(np.where(np.isnan(error), np.inf, error)), error.shape) if error.ndim else ()
             raise Failure(f"y{i} at {list(map(int, at))}: expected {wanted[at]}, found {found[at]} (linear: {graph.linear})\nmesh={mesh} memory={memory}")
     collectives = re.findall(r'"kind": "(\w+)"', (folder / "report.json").read_text())
+    graph.kinds["pinned"] += pinned
     return graph.kinds, collections.Counter(collectives)
 
 
