@@ -7,6 +7,7 @@ divide. Most runs have their ranks as threads; one of each model goes through mp
 
 import importlib.util
 import pathlib
+import re
 import sys
 
 import numpy as np
@@ -113,13 +114,17 @@ def test_last_logits_and_several_lengths(tmp_path):
 
 
 def test_bf16(tmp_path):
-    """bf16 weights and activations: within the rounding of a few layers, and the same bits on every run."""
+    """bf16 weights and activations: within the rounding of a few layers, and the same bits on every run. A processor without bf16 refuses."""
     case = hf_cases.cases()["llama"]
     model = hf_cases.save(case, tmp_path / "hf", torch.bfloat16)
     given = hf_cases.inputs(case, 1, 12, False)
     expected = hf_cases.reference(model, given, "logits")
     tenon.export_hf(tmp_path / "hf", tmp_path / "out", batch=1, seq=[12], dtype="bf16")
     plan = tenon.compile(tmp_path / "out", tp=2)
+    if not re.search(r"\bavx512_bf16\b|\bamx_bf16\b", pathlib.Path("/proc/cpuinfo").read_text()):
+        with pytest.raises(tenon.ToolError, match="bf16 needs a processor with"):
+            tenon.run(plan, given, local_ranks=True, threads=1)
+        return
     runs = [tenon.run(plan, given, local_ranks=True, threads=1)["logits"] for _ in range(2)]
     assert runs[0].tobytes() == runs[1].tobytes()
     assert np.abs(runs[0].astype(np.float32) - expected).max() <= 0.06 * np.abs(expected).max()

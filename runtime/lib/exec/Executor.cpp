@@ -50,7 +50,7 @@ static std::string label(const plan::Op &op) {
 
 Status Executor::prepare() {
   std::vector<bool> skipped(entry_.ops.size(), false);
-  if (Status status = options_.faults.changeOps(entry_.ops, skipped); !status)
+  if (Status status = options_.faults.changeOps(entry_, skipped); !status)
     return status;
   for (const plan::Buffer &buffer : entry_.buffers) {
     binding_.types.push_back(buffer.type);

@@ -21,13 +21,13 @@ struct Known {
   bool argument;
 };
 constexpr Known kKnown[] = {
-    {"op", "sleep", true},          {"op", "error", true},         {"op", "exit", true},
-    {"op", "kill", true},           {"op", "segv", true},          {"op", "abort", true},
-    {"op", "stop", true},           {"op", "skip", true},          {"op", "count", true},
-    {"op", "stubborn", true},       {"alloc", "fail", true},       {"memory", "limit", true},
-    {"handshake", "binary", false}, {"handshake", "isa", false},   {"verify", "skip", false},
-    {"capture", "starve0", false},  {"capture", "starve1", false}, {"arena", "poison", false},
-    {"host", "pretend", true},
+    {"op", "sleep", true},         {"op", "error", true},      {"op", "exit", true},
+    {"op", "kill", true},          {"op", "segv", true},       {"op", "abort", true},
+    {"op", "stop", true},          {"op", "skip", true},       {"op", "count", true},
+    {"op", "dtype", true},         {"op", "group", true},      {"op", "stubborn", true},
+    {"alloc", "fail", true},       {"memory", "limit", true},  {"handshake", "binary", false},
+    {"handshake", "isa", false},   {"verify", "skip", false},  {"capture", "starve0", false},
+    {"capture", "starve1", false}, {"arena", "poison", false}, {"host", "pretend", true},
 };
 
 bool parseNumber(const std::string &text, int64_t &value) {
@@ -141,35 +141,80 @@ std::optional<std::string> FaultInjection::text(const char *point, const char *k
   return std::nullopt;
 }
 
-Status FaultInjection::changeOps(std::vector<plan::Op> &ops, std::vector<bool> &skipped) {
+namespace {
+
+/// The op that `argument` names: an index, or `collectiveN`. -1 when there is none.
+int64_t findOp(const std::vector<plan::Op> &ops, const std::string &argument) {
+  const std::string prefix = "collective";
+  int64_t number = 0;
+  if (argument.rfind(prefix, 0) != 0)
+    return parseNumber(argument, number) && number < int64_t(ops.size()) ? number : -1;
+  if (parseNumber(argument.substr(prefix.size()), number))
+    for (size_t op = 0; op < ops.size(); ++op)
+      if (std::holds_alternative<plan::Collective>(ops[op].body) && number-- == 0)
+        return int64_t(op);
+  return -1;
+}
+
+Status takeElement(plan::Collective &collective) {
+  if (collective.kind != plan::CollectiveKind::AllReduce)
+    return Status(Code::Usage, "--inject: count needs an all_reduce");
+  int64_t fewer = plan::elements(collective.x) - 1;
+  for (plan::Operand *operand : {&collective.x, &collective.out})
+    operand->sizes = {fewer}, operand->strides = {1};
+  return Status();
+}
+
+/// The same bytes under another type.
+void retype(plan::Entry &entry, plan::Collective &collective) {
+  for (plan::Operand *operand : {&collective.x, &collective.out}) {
+    plan::Buffer other = entry.buffers[size_t(operand->buffer)];
+    other.type = plan::DataType::I32;
+    operand->buffer = int32_t(entry.buffers.size());
+    entry.buffers.push_back(other);
+  }
+}
+
+Status regroup(const std::vector<plan::Op> &ops, plan::Collective &collective) {
+  for (const plan::Op &op : ops)
+    if (const auto *other = std::get_if<plan::Collective>(&op.body);
+        other && other->axes != collective.axes) {
+      collective.axes = other->axes;
+      return Status();
+    }
+  return Status(Code::Usage, "--inject: the plan has no other group");
+}
+
+} // namespace
+
+Status FaultInjection::changeOps(plan::Entry &entry, std::vector<bool> &skipped) {
   for (const Fault &fault : faults_) {
     if (fault.point != "op")
       continue;
-    int64_t index = -1;
-    if (fault.argument.rfind("collective", 0) == 0) {
-      int64_t left = 0;
-      if (parseNumber(fault.argument.substr(10), left))
-        for (size_t op = 0; op < ops.size() && index < 0; ++op)
-          if (std::holds_alternative<plan::Collective>(ops[op].body) && left-- == 0)
-            index = int64_t(op);
-    } else if (!parseNumber(fault.argument, index)) {
-      index = -1;
-    }
-    if (index < 0 || index >= int64_t(ops.size()))
-      return Status(Code::Usage,
-                    "--inject: no op '" + fault.argument + "' among " + std::to_string(ops.size()));
+    const int64_t index = findOp(entry.ops, fault.argument);
+    if (index < 0)
+      return Status(Code::Usage, "--inject: no op '" + fault.argument + "' among " +
+                                     std::to_string(entry.ops.size()));
     if (fault.kind == "skip") {
       skipped[size_t(index)] = true;
-    } else if (fault.kind == "count") {
-      auto *collective = std::get_if<plan::Collective>(&ops[size_t(index)].body);
-      if (!collective || collective->kind != plan::CollectiveKind::AllReduce)
-        return Status(Code::Usage, "--inject: count needs an all_reduce");
-      int64_t fewer = plan::elements(collective->x) - 1;
-      for (plan::Operand *operand : {&collective->x, &collective->out})
-        operand->sizes = {fewer}, operand->strides = {1};
-    } else {
-      atOps_.push_back({int(index), fault.kind});
+      continue;
     }
+    if (fault.kind != "count" && fault.kind != "dtype" && fault.kind != "group") {
+      atOps_.push_back({int(index), fault.kind});
+      continue;
+    }
+    auto *collective = std::get_if<plan::Collective>(&entry.ops[size_t(index)].body);
+    if (!collective)
+      return Status(Code::Usage, "--inject: " + fault.kind + " needs a collective");
+    Status status;
+    if (fault.kind == "count")
+      status = takeElement(*collective);
+    else if (fault.kind == "group")
+      status = regroup(entry.ops, *collective);
+    else
+      retype(entry, *collective);
+    if (!status)
+      return status;
   }
   return Status();
 }

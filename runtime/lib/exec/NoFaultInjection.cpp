@@ -19,7 +19,7 @@ std::optional<int64_t> FaultInjection::number(const char *, const char *) const 
 std::optional<std::string> FaultInjection::text(const char *, const char *) const {
   return std::nullopt;
 }
-Status FaultInjection::changeOps(std::vector<plan::Op> &, std::vector<bool> &) { return Status(); }
+Status FaultInjection::changeOps(plan::Entry &, std::vector<bool> &) { return Status(); }
 Status FaultInjection::atOp(int) const { return Status(); }
 std::unique_ptr<Device> FaultInjection::wrap(std::unique_ptr<Device> device) const {
   return device;

@@ -34,14 +34,29 @@ TEST(FaultInjectionTest, unknownFaultsAreRefused) {
 
 TEST(FaultInjectionTest, opsAreFoundByIndexOrAsCollectives) {
   plan::Plan plan = plan::test::mlpPlan(2);
-  std::vector<plan::Op> ops = plan.entries[0].ops;
-  std::vector<bool> skipped(ops.size());
-  EXPECT_TRUE(parsed({"*:op=1:skip", "*:op=collective0:count"}).changeOps(ops, skipped));
+  plan::Entry entry = plan.entries[0];
+  std::vector<bool> skipped(entry.ops.size());
+  EXPECT_TRUE(parsed({"*:op=1:skip", "*:op=collective0:count"}).changeOps(entry, skipped));
   EXPECT_TRUE(skipped[1]);
   // matmul, gelu, matmul, record, wait, all_reduce of 4*8.
-  EXPECT_EQ(plan::elements(std::get<plan::Collective>(ops[5].body).x), 31);
-  for (const char *text : {"*:op=99:skip", "*:op=collective1:skip", "*:op=0:count"})
-    EXPECT_EQ(parsed({text}).changeOps(ops, skipped).code(), Code::Usage) << text;
+  EXPECT_EQ(plan::elements(std::get<plan::Collective>(entry.ops[5].body).x), 31);
+  for (const char *text : {"*:op=99:skip", "*:op=collective1:skip", "*:op=0:count", "*:op=0:dtype",
+                           "*:op=collective0:group"})
+    EXPECT_EQ(parsed({text}).changeOps(entry, skipped).code(), Code::Usage) << text;
+}
+
+TEST(FaultInjectionTest, collectivesGetAnotherTypeOrGroup) {
+  plan::Plan plan = plan::test::allOpsPlan(2);
+  plan::Entry entry = plan.entries[0];
+  std::vector<bool> skipped(entry.ops.size());
+  ASSERT_TRUE(
+      parsed({"*:op=collective1:group", "*:op=collective0:dtype"}).changeOps(entry, skipped));
+  std::vector<plan::Collective> collectives;
+  for (const plan::Op &op : entry.ops)
+    if (const auto *collective = std::get_if<plan::Collective>(&op.body))
+      collectives.push_back(*collective);
+  EXPECT_EQ(entry.buffers[size_t(collectives[0].x.buffer)].type, plan::DataType::I32);
+  EXPECT_EQ(collectives[1].axes, (plan::Axes{0, 1})); // that of collective 0
 }
 
 TEST(FaultInjectionTest, theNthAllocationFails) {

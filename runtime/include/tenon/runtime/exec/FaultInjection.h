@@ -2,9 +2,10 @@
 // FaultInjection: faults that tests put into a run: `--inject=RANK:POINT:KIND`, RANK a number or
 // '*'.
 //
-//   op=K       sleep error exit kill segv abort stop skip count stubborn (ignores SIGTERM, then
-//   sleeps); K is
-//              the op's index in the entry, or `collectiveN` for the N-th collective from 0
+//   op=K       sleep error exit kill segv abort stop stubborn (ignores SIGTERM, then sleeps);
+//              skip; and of a collective: count (one element less), dtype (i32 instead), group (that
+//              of another collective). K is the op's index in the entry, or `collectiveN` for the
+//              N-th collective from 0
 //   alloc=N    fail         the N-th allocation of device memory, from 0
 //   memory=B   limit        B bytes are all that is available
 //   handshake  binary isa   another value of that field
@@ -42,9 +43,9 @@ public:
   std::optional<int64_t> number(const char *point, const char *kind) const;
   std::optional<std::string> text(const char *point, const char *kind) const;
 
-  /// Faults that change the program: skipped ops become null, `count` takes one element from a
+  /// Faults that change the program: marks the skipped ops, and changes what this rank brings to a
   /// collective. Fails with Code::Usage when the op does not exist.
-  Status changeOps(std::vector<plan::Op> &ops, std::vector<bool> &skipped);
+  Status changeOps(plan::Entry &entry, std::vector<bool> &skipped);
   /// Runs at the begin of op `index`: may not return.
   Status atOp(int index) const;
   /// A device whose N-th allocation fails, if that is asked for.
