@@ -87,9 +87,9 @@ def stop(mark: str) -> None:
             pass
 
 
-def command(ranks: int | None, *arguments, tool: str = "") -> list[str]:
+def command(ranks: int | None, *arguments) -> list[str]:
     """`ranks` None: threads."""
-    line = [tool or toolchain.find("tp-run"), *map(str, arguments)]
+    line = [toolchain.find("tp-run"), *map(str, arguments)]
     return [*line, "--local-ranks"] if ranks is None else [MPIRUN, "-n", str(ranks), *line]
 
 
@@ -103,11 +103,11 @@ def tp_run(ranks: int | None, *arguments, environment: dict[str, str] | None = N
     return run_command(command(ranks, *arguments), environment, **more)
 
 
-def each(*lines) -> list[str]:
-    """mpirun with a command line of its own for every rank: tuples of arguments, the tool first where it is not tp-run."""
+def each(*lines, tools: dict[int, object] | None = None) -> list[str]:
+    """mpirun with arguments, and where `tools` has one a program, of its own for every rank."""
     result = [MPIRUN]
     for i, arguments in enumerate(lines):
-        result += [":"] * (i > 0) + ["-n", "1", toolchain.find("tp-run"), *map(str, arguments)]
+        result += [":"] * (i > 0) + ["-n", "1", str((tools or {}).get(i, toolchain.find("tp-run"))), *map(str, arguments)]
     return result
 
 

@@ -40,9 +40,9 @@ struct PlanFile {
   std::string digest;
 };
 
-/// `host` is named in messages; empty where there is one process.
-Expected<PlanFile> readPlan(const std::string &path, const std::string &host) {
-  const std::string where = host.empty() ? "" : " (on " + host + ")";
+/// `reader` is who reads, for messages; empty where there is one process.
+Expected<PlanFile> readPlan(const std::string &path, const std::string &reader) {
+  const std::string where = reader.empty() ? "" : " (" + reader + ")";
   Expected<std::vector<std::byte>> bytes = plan::readBytes(path);
   if (!bytes)
     return Status(Code::Plan, bytes.status().message() + where);
@@ -200,7 +200,8 @@ Status Session::load() {
   if (options_.device != "cpu")
     return Status(Code::Plan,
                   "--device=" + options_.device + ": this build has no such device; it has cpu");
-  Expected<PlanFile> file = readPlan(options_.plan, local_ ? "" : host_);
+  Expected<PlanFile> file = readPlan(
+      options_.plan, local_ ? "" : "rank " + std::to_string(world_.rank()) + " on " + host_);
   if (!file)
     return file.status();
   file_ = std::move(*file);

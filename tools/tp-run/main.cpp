@@ -17,6 +17,8 @@ using namespace tenon::tprun;
 namespace {
 
 constexpr int64_t kMostThreadRanks = 256;
+// Long against printing a line, short against the wait for a rank that will never print.
+constexpr useconds_t kMessageMicroseconds = 500000;
 
 std::string hostName() {
   char name[256] = "";
@@ -77,6 +79,10 @@ int runMpi(const Expected<Parsed> &parsed, int argc, char **argv) {
   int code = report(status);
   if (!agreed && code != 0) {
     std::fflush(nullptr);
+    // The launcher ends the others with the first that leaves: the one that has a message goes
+    // first.
+    if (status.message() == runtime::peerFailed)
+      usleep(kMessageMicroseconds);
     _exit(code); // Finalising would wait for ranks that wait for this one.
   }
   return code;
@@ -85,7 +91,9 @@ int runMpi(const Expected<Parsed> &parsed, int argc, char **argv) {
 } // namespace
 
 int main(int argc, char **argv) {
+  // A closed pipe and a full disk are errors of the call that meets them.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   Expected<Parsed> parsed = parseOptions(argc, argv);
   if (parsed && parsed->text) {
     std::fputs(parsed->text->c_str(), stdout);

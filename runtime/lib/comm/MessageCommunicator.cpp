@@ -149,10 +149,11 @@ Status MessageCommunicator::begin(const WireTag &tag, CollectiveTime *time) {
                                   sizeof(WireTag), time);
       !status)
     return status;
+  // All members see the same tags, so they know without a word that the first one speaks.
   for (int peer = 0; peer < size_; ++peer)
     if (peer != rank_)
       if (Status status = compare(tag, tags[size_t(peer)], peer); !status)
-        return status;
+        return rank_ == 0 ? status : Status(status.code(), peerFailed);
   return Status();
 }
 

@@ -67,8 +67,11 @@ Expected<bool> onOneNode(MPI_Comm comm) {
 
 /// The shared segment of all members; null on all of them when one cannot have it.
 Expected<std::unique_ptr<MpiWindow>> makeWindow(MPI_Comm comm, int rank, int size) {
-  // One piece, owned by member 0: the others map it where they like.
-  MPI_Aint bytes = rank == 0 ? MPI_Aint(Segment::bytes(size, kAreaBytes)) : 0;
+  // One piece, owned by member 0: the others map it where they like. Open MPI gives addresses that
+  // are multiples of 8 only, so there is room to begin at a multiple of 64.
+  constexpr MPI_Aint kAlignment = 64;
+  const MPI_Aint needed = MPI_Aint(Segment::bytes(size, kAreaBytes)) + kAlignment;
+  MPI_Aint bytes = rank == 0 ? needed : 0;
   MPI_Win window = MPI_WIN_NULL;
   void *base = nullptr;
   int ok = MPI_Win_allocate_shared(bytes, 1, MPI_INFO_NULL, comm, static_cast<void *>(&base),
@@ -78,11 +81,16 @@ Expected<std::unique_ptr<MpiWindow>> makeWindow(MPI_Comm comm, int rank, int siz
     int unit = 0;
     ok =
         MPI_Win_shared_query(window, 0, &size0, &unit, static_cast<void *>(&base)) == MPI_SUCCESS &&
-        size0 >= MPI_Aint(Segment::bytes(size, kAreaBytes)) &&
-        reinterpret_cast<uintptr_t>(base) % 64 == 0;
+        size0 >= needed;
   }
+  // Pages are mapped, so the place within 64 bytes is the same for all; each checks.
+  int32_t shift = int32_t(-reinterpret_cast<uintptr_t>(base) % kAlignment);
+  if (Status status = checkMpi(MPI_Bcast(&shift, 1, MPI_INT32_T, 0, comm), "MPI_Bcast"); !status)
+    return status;
+  std::byte *begin = static_cast<std::byte *>(base) + shift;
+  ok = ok && reinterpret_cast<uintptr_t>(begin) % kAlignment == 0;
   if (ok && rank == 0)
-    std::memset(base, 0, size_t(Segment::bytes(size, 0)));
+    std::memset(begin, 0, size_t(Segment::bytes(size, 0)));
   int all = 0;
   // Also the barrier behind which the segment is zero.
   if (Status status =
@@ -91,7 +99,7 @@ Expected<std::unique_ptr<MpiWindow>> makeWindow(MPI_Comm comm, int rank, int siz
     return status;
   if (!all)
     return std::unique_ptr<MpiWindow>();
-  return std::make_unique<MpiWindow>(window, static_cast<std::byte *>(base));
+  return std::make_unique<MpiWindow>(window, begin);
 }
 
 } // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tenon/runtime/exec/Executor.h"
 
+#include "tenon/runtime/exec/MemoryCheck.h"
 #include "tenon/runtime/plan/Access.h"
 
 #include <algorithm>
@@ -83,9 +84,13 @@ Status Executor::prepare() {
       continue;
     }
     Expected<std::unique_ptr<Kernel>> kernel = environment_.device.prepare(op, binding_);
-    if (!kernel)
-      return Status(kernel.status().code(),
-                    entry_.name + ", op " + std::to_string(i) + ": " + kernel.status().message());
+    if (!kernel) {
+      std::string message =
+          entry_.name + ", op " + std::to_string(i) + ": " + kernel.status().message();
+      if (kernel.status().code() == Code::Memory)
+        message += "; " + largestBuffers(environment_.plan);
+      return Status(kernel.status().code(), std::move(message));
+    }
     kernels_.push_back(std::move(*kernel));
     if (options_.state)
       options_.state->touch();

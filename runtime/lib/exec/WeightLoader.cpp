@@ -3,6 +3,7 @@
 
 #include "tenon/runtime/comm/HalfFloat.h"
 #include "tenon/runtime/exec/HostArray.h"
+#include "tenon/runtime/exec/MemoryCheck.h"
 #include "tenon/runtime/exec/RandomValues.h"
 #include "tenon/runtime/plan/Blocks.h"
 
@@ -226,8 +227,9 @@ Expected<LoadedWeights> loadWeights(const plan::Plan &plan, const std::vector<in
     const int64_t width = plan::byteWidth(weight.type), bytes = weight.elements * width;
     Expected<DeviceMemory> memory = DeviceMemory::allocate(device, bytes);
     if (!memory)
-      return Status(memory.status().code(),
-                    "weight '" + weight.name + "': " + memory.status().message());
+      return Status(memory.status().code(), "weight '" + weight.name +
+                                                "': " + memory.status().message() + "; " +
+                                                largestBuffers(plan));
     staging.assign(size_t(bytes), std::byte(0));
     int64_t owned = 0;
     bool random = false;

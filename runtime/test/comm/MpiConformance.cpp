@@ -43,5 +43,16 @@ int main(int argc, char **argv) {
       _exit(1); // the others may wait for this rank
     }
   }
+  // Shared memory knows of a failure that was told before; messages cannot.
+  (void)(*world)->barrier();
+  if ((*world)->rank() == 0 && (*world)->size() > 1) {
+    bool first = (*world)->cancel(tenon::Code::Device),
+         again = (*world)->cancel(tenon::Code::Device);
+    if (!first || again != !options.sharedMemory) {
+      std::fprintf(stderr, "FAILED: expected %s\n",
+                   options.sharedMemory ? "shared memory" : "messages");
+      ++failures;
+    }
+  }
   return failures;
 }
