@@ -105,7 +105,7 @@ def test_row_3_another_mpi(variable):
 def test_row_4_plan_unreadable_on_one_rank(tmp_path, count):
     lines = [[mlp(count), *RANDOM] for _ in range(count)]
     lines[1][0] = tmp_path / "missing.plan"
-    once(run_command(each(*lines)), 3, "missing.plan", "No such file or directory", f"(on {os.uname().nodename})", "rank 1")
+    once(run_command(each(*lines)), 3, "missing.plan", "No such file or directory", f"(rank 1 on {os.uname().nodename})")
 
 
 def damaged(raw: bytes) -> dict[str, bytes]:

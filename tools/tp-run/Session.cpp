@@ -16,8 +16,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <fcntl.h>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <sched.h>
+#include <string_view>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <thread>
 #include <unistd.h>
 
@@ -52,10 +57,23 @@ Expected<PlanFile> readPlan(const std::string &path, const std::string &reader) 
   return PlanFile{std::move(*plan), plan::digest(*bytes)};
 }
 
-/// Digest of the program itself, so that ranks of two builds notice.
+/// Hash of the program itself, so that ranks of two builds notice.
 std::string binaryDigest() {
-  Expected<std::vector<std::byte>> bytes = plan::readBytes("/proc/self/exe");
-  return bytes ? plan::digest(*bytes).substr(0, 16) : std::string("unknown");
+  int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  struct stat info{};
+  void *bytes = MAP_FAILED;
+  if (file >= 0 && fstat(file, &info) == 0 && info.st_size > 0)
+    bytes = mmap(nullptr, size_t(info.st_size), PROT_READ, MAP_PRIVATE, file, 0);
+  if (file >= 0)
+    ::close(file);
+  if (bytes == MAP_FAILED)
+    return "unknown";
+  size_t hash = std::hash<std::string_view>()(
+      std::string_view(static_cast<const char *>(bytes), size_t(info.st_size)));
+  munmap(bytes, size_t(info.st_size));
+  char text[24];
+  std::snprintf(text, sizeof(text), "%016zx", hash);
+  return text;
 }
 
 int usableCores() {
@@ -607,8 +625,11 @@ Status Session::run(bool &agreed) {
 } // namespace
 
 Status runRank(const RankContext &context, bool &agreed) {
-  Session session(context);
-  Status status = session.run(agreed);
+  auto session = std::make_unique<Session>(context);
+  Status status = session->run(agreed);
+  // Giving up groups is collective under MPI: it would wait for ranks that wait for this one.
+  if (!agreed && !status && !context.local)
+    (void)session.release();
   // What is printed from here on is the message, not where this rank was.
   context.state.quiet = true;
   return status;
