@@ -22,8 +22,9 @@ from ranks import RANDOM, each, example, run_command, tp_run
 from tenon import toolchain
 
 THREADS = None
-# Deadline for an op where a test waits for it, and what may pass from it to the end of all ranks.
-DEADLINE, SLACK = 1.5, 3.0
+# Deadline for an op where a test waits for it, what may pass from a fault or a deadline to the end of all ranks, and the time that ranks
+# of a busy machine need to come to the fault.
+DEADLINE, SLACK, START = 1.5, 3.0, 3.0
 everywhere = pytest.mark.parametrize("where", [THREADS, 3], ids=["threads", "mpi3"])
 threads_and_mpi = pytest.mark.parametrize("where", [THREADS, 2], ids=["threads", "mpi2"])
 
@@ -47,9 +48,10 @@ def once(outcome: ranks.Outcome, code: int, *parts: str) -> None:
         assert part in outcome.err, outcome
 
 
-def ended(outcome: ranks.Outcome, code: int, within: float) -> None:
+def ended(outcome: ranks.Outcome, code: int, after: float) -> None:
+    """In time after a fault that takes so long to be noticed."""
     assert outcome.code == code, outcome
-    assert outcome.seconds <= within, outcome
+    assert outcome.seconds <= START + after + SLACK, outcome
 
 
 WEIGHTS = {"up.weight": (1024, 256), "up.bias": (1024,), "down.weight": (256, 1024), "down.bias": (256,)}
@@ -87,6 +89,10 @@ def test_row_1_unknown_flag(where):
 @threads_and_mpi
 def test_row_1_other_usage(where, arguments, part):
     once(tp_run(where, mlp(where), *arguments), 2, part)
+
+
+def test_row_1_threads_under_a_launcher():
+    once(run_command(ranks.command(2, mlp(2), *RANDOM, "--local-ranks")), 2, "--local-ranks: expected one process, found 2")
 
 
 def test_row_2_another_number_of_ranks():
@@ -256,8 +262,8 @@ def test_row_12_kernel_error(where):
 @pytest.mark.parametrize("row, kind, code, signal_name", [(13, "exit", None, ""), (14, "kill", 137, ""), (15, "segv", 139, "SIGSEGV"), (15, "abort", 134, "SIGABRT")])
 def test_rows_13_to_15_a_rank_dies(row, kind, code, signal_name, count):
     outcome = tp_run(count, mlp(count), *RANDOM, f"--inject=1:op=1:{kind}", "--inject=0:op=2:sleep")
-    assert outcome.code == code if code else outcome.code != 0, outcome
-    assert outcome.seconds <= 5, outcome
+    assert outcome.code != 0
+    ended(outcome, code or outcome.code, 0)
     assert "SIGTERM: in forward, step 0, op 2 record at down" in outcome.state(0), outcome
     for peer in range(2, count):
         assert "SIGTERM: in forward, step 0, op 4 all_reduce at down, collective 1" in outcome.state(peer), outcome
@@ -278,7 +284,7 @@ def test_row_16_a_rank_sleeps(where, transport):
         transport = "capture"
     options = {"shared": [], "messages": ["--messages"], "capture": ["--capture"]}[transport]
     outcome = tp_run(where, mlp(where), *RANDOM, *options, f"--timeout={DEADLINE}", "--inject=1:op=1:sleep")
-    ended(outcome, 6, DEADLINE + SLACK)
+    ended(outcome, 6, DEADLINE)
     assert "in forward, step 0, op 1 matmul at down" in outcome.state(1), outcome
     for peer in [r for r in range(where or 2) if r != 1]:
         assert "in forward, step 0, op 4 all_reduce at down, collective 1" in outcome.state(peer), outcome
@@ -287,16 +293,16 @@ def test_row_16_a_rank_sleeps(where, transport):
 @pytest.mark.parametrize("count", [2, 3])
 def test_row_17_a_rank_stops(count):
     outcome = tp_run(count, mlp(count), *RANDOM, f"--timeout={DEADLINE}", "--inject=1:op=1:stop")
-    ended(outcome, 6, DEADLINE + SLACK)
+    ended(outcome, 6, DEADLINE)
     assert "deadline passed: in forward, step 0, op 4 all_reduce at down" in outcome.state(0), outcome
 
 
 def test_row_18_a_rank_ignores_sigterm():
     # Rank 0 is killed half way to the deadline, and rank 1 does not listen.
     outcome = tp_run(2, mlp(2), *RANDOM, f"--timeout={DEADLINE}", "--inject=1:op=1:stubborn", "--inject=0:op=1:kill")
-    assert outcome.code != 0 and outcome.seconds <= DEADLINE + 5, outcome
+    assert outcome.code != 0 and outcome.seconds <= START + DEADLINE + 5, outcome
     outcome = tp_run(2, mlp(2), *RANDOM, "--timeout=60", "--inject=1:op=1:stubborn", "--inject=0:op=1:error")
-    assert outcome.code != 0 and outcome.seconds <= 8, outcome
+    assert outcome.code != 0 and outcome.seconds <= START + 5, outcome
 
 
 def twice(where) -> pathlib.Path:
@@ -335,7 +341,7 @@ def test_row_19_a_skipped_collective_is_seen(where):
 def test_row_19_a_skipped_collective_is_waited_for(where, options):
     # No later collective in the group to compare with: only time tells.
     outcome = tp_run(where, mlp(where), *RANDOM, *options, f"--timeout={DEADLINE}", "--inject=1:op=collective0:skip")
-    ended(outcome, 6, DEADLINE + SLACK)
+    ended(outcome, 6, DEADLINE)
     assert "op 4 all_reduce at down, collective 1" in outcome.state(0), outcome
 
 
@@ -465,7 +471,8 @@ def mutated(kind: str, mesh: str) -> pathlib.Path:
 def test_row_27_a_broken_plan_is_refused(kind, mesh, part):
     plan = mutated(kind, mesh)
     count = 4 if "," in mesh else 2
-    for outcome in (tp_run(THREADS, plan, *RANDOM), tp_run(count, plan, *RANDOM), run_command([toolchain.find("tp-run"), str(plan), "--verify"])):
+    for outcome in (tp_run(THREADS, plan, *RANDOM), tp_run(count, plan, *RANDOM), run_command([toolchain.find("tp-run"), str(plan), "--verify"]),
+                    tp_run(2, plan, "--verify")):
         once(outcome, 3, part)
 
 

@@ -60,7 +60,7 @@ Expected<PlanFile> readPlan(const std::string &path, const std::string &reader) 
 /// Hash of the program itself, so that ranks of two builds notice.
 std::string binaryDigest() {
   int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-  struct stat info{};
+  struct stat info {};
   void *bytes = MAP_FAILED;
   if (file >= 0 && fstat(file, &info) == 0 && info.st_size > 0)
     bytes = mmap(nullptr, size_t(info.st_size), PROT_READ, MAP_PRIVATE, file, 0);
@@ -626,7 +626,14 @@ Status Session::run(bool &agreed) {
 
 Status runRank(const RankContext &context, bool &agreed) {
   auto session = std::make_unique<Session>(context);
-  Status status = session->run(agreed);
+  Status status;
+  try {
+    status = session->run(agreed);
+  } catch (const std::bad_alloc &) {
+    agreed = false;
+    status = Status(Code::Memory,
+                    "rank " + std::to_string(context.world.rank()) + ": out of host memory");
+  }
   // Giving up groups is collective under MPI: it would wait for ranks that wait for this one.
   if (!agreed && !status && !context.local)
     (void)session.release();

@@ -53,6 +53,13 @@ int runLocal(const Options &options) {
   }));
 }
 
+Status checkLaunch(const Options &options, const runtime::Communicator &world) {
+  if (!options.localRanks || world.size() == 1)
+    return Status();
+  return Status(Code::Usage, "--local-ranks: expected one process, found " +
+                                 std::to_string(world.size()) + "; start tp-run without mpirun");
+}
+
 int runMpi(const Expected<Parsed> &parsed, int argc, char **argv) {
   runtime::dieWithParent();
   runtime::MpiOptions mpi;
@@ -71,8 +78,10 @@ int runMpi(const Expected<Parsed> &parsed, int argc, char **argv) {
   {
     runtime::Watchdog watchdog(states, options.timeout, options.startTimeout);
     // Arguments are the first phase on which the ranks agree, so that an error is told once.
-    status = runtime::agree(**world, parsed ? Status() : parsed.status());
-    if (status)
+    status = runtime::agree(**world, parsed ? checkLaunch(options, **world) : parsed.status());
+    if (status && options.verifyOnly)
+      status = runtime::agree(**world, (*world)->rank() == 0 ? verifyPlan(options) : Status());
+    else if (status)
       status = runRank({options, **world, states[0], hostName(), false}, agreed);
     states[0].quiet = true;
   }
@@ -99,12 +108,15 @@ int main(int argc, char **argv) {
     std::fputs(parsed->text->c_str(), stdout);
     return 0;
   }
-  const bool launched = runtime::launcherRanks() > 0;
-  if (!parsed && !launched)
+  // Several processes agree on what they say; one says it.
+  const int launched = runtime::launcherRanks();
+  if (!parsed && launched == 0)
     return report(parsed.status());
-  if (parsed && parsed->options.verifyOnly)
-    return report(verifyPlan(parsed->options));
-  if (parsed && parsed->options.localRanks)
-    return runLocal(parsed->options);
+  if (parsed && launched <= 1) {
+    if (parsed->options.verifyOnly)
+      return report(verifyPlan(parsed->options));
+    if (parsed->options.localRanks)
+      return runLocal(parsed->options);
+  }
   return runMpi(parsed, argc, argv);
 }
