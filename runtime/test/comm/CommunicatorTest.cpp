@@ -8,6 +8,13 @@
 #include <gtest/gtest.h>
 
 namespace tenon::runtime {
+// For the names of tests, which would else show addresses.
+namespace test {
+static void PrintTo(const ConformanceCase &conformance, std::ostream *out) {
+  *out << conformance.name;
+}
+} // namespace test
+
 namespace {
 
 using plan::DataType;
@@ -18,6 +25,7 @@ struct Transport {
   const char *name;
   int ranks; ///< 0: the communicator of one rank.
 };
+void PrintTo(const Transport &transport, std::ostream *out) { *out << transport.name; }
 
 class CommunicatorConformance
     : public testing::TestWithParam<std::tuple<Transport, test::ConformanceCase>> {};
