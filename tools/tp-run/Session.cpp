@@ -60,7 +60,7 @@ Expected<PlanFile> readPlan(const std::string &path, const std::string &reader) 
 /// Hash of the program itself, so that ranks of two builds notice.
 std::string binaryDigest() {
   int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-  struct stat info {};
+  struct stat info{};
   void *bytes = MAP_FAILED;
   if (file >= 0 && fstat(file, &info) == 0 && info.st_size > 0)
     bytes = mmap(nullptr, size_t(info.st_size), PROT_READ, MAP_PRIVATE, file, 0);

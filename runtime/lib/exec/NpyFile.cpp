@@ -170,7 +170,7 @@ Expected<HostArray> readNpy(const std::string &path) {
   for (int64_t size : array.shape)
     if (__builtin_mul_overflow(bytes, size, &bytes))
       return wrong(path, "shape " + shapeOf(array.shape) + " overflows");
-  struct stat info {};
+  struct stat info{};
   if (fstat(fileno(file.get()), &info) != 0)
     return wrong(path, systemError());
   int64_t rest = int64_t(info.st_size) - int64_t(8 + lengthBytes + headerBytes);
@@ -213,7 +213,7 @@ Status writeNpy(const std::string &path, const HostArray &array) {
 
 Status writeFileAtomically(const std::string &path, const void *head, size_t headBytes,
                            const void *body, size_t bodyBytes) {
-  struct stat info {};
+  struct stat info{};
   // Pipes and devices are written straight: there is nothing to rename over.
   bool special = stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
   std::string temporary = special ? path : path + ".partial-" + std::to_string(getpid());
@@ -238,7 +238,7 @@ Status writeFileAtomically(const std::string &path, const void *head, size_t hea
 }
 
 Status checkWritable(const std::string &path) {
-  struct stat info {};
+  struct stat info{};
   if (stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode))
     return Status(Code::Plan, path + ": expected a file to write, found a directory");
   size_t slash = path.rfind('/');

@@ -105,7 +105,7 @@ SafetensorsFile::~SafetensorsFile() {
 
 Status SafetensorsFile::readHeader() {
   auto wrong = [&](const std::string &what) { return Status(Code::Plan, path_ + ": " + what); };
-  struct stat info {};
+  struct stat info{};
   if (fstat(descriptor_, &info) != 0)
     return wrong(std::strerror(errno));
   if (!S_ISREG(info.st_mode))
@@ -174,7 +174,7 @@ Status SafetensorsFile::checkCoverage() const {
 
 Expected<const std::byte *> SafetensorsFile::data(const StoredTensor &tensor) {
   if (!mapping_) {
-    struct stat info {};
+    struct stat info{};
     if (fstat(descriptor_, &info) != 0 || info.st_size != fileBytes_)
       return Status(Code::Plan, path_ + ": the file has changed while it was read");
     void *mapping = mmap(nullptr, size_t(fileBytes_), PROT_READ, MAP_PRIVATE, descriptor_, 0);

@@ -153,7 +153,7 @@ Watchdog::~Watchdog() {
 
 void installSignalHandlers(std::span<RunState> states) {
   handlerStates = states;
-  struct sigaction action {};
+  struct sigaction action{};
   sigfillset(&action.sa_mask);
   action.sa_handler = onTermination;
   for (int signal : {SIGTERM, SIGINT})

@@ -3,9 +3,9 @@
 // '*'.
 //
 //   op=K       sleep error exit kill segv abort stop stubborn (ignores SIGTERM, then sleeps);
-//              skip; and of a collective: count (one element less), dtype (i32 instead), group (that
-//              of another collective). K is the op's index in the entry, or `collectiveN` for the
-//              N-th collective from 0
+//              skip; and of a collective: count (one element less), dtype (i32 instead), group
+//              (that of another collective). K is the op's index in the entry, or `collectiveN` for
+//              the N-th collective from 0
 //   alloc=N    fail         the N-th allocation of device memory, from 0
 //   memory=B   limit        B bytes are all that is available
 //   handshake  binary isa   another value of that field
