@@ -7,6 +7,7 @@ Every process of a run carries a variable of its own in its environment, so left
 import functools
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -37,9 +38,9 @@ class Outcome:
         return [line for line in self.err.splitlines() if line.startswith("tp-run: ") and " in phase " not in line and ": in " not in line]
 
     def state(self, rank: int) -> str:
-        """The line that says where a rank was."""
-        lines = [line for line in self.err.splitlines() if line.startswith(f"tp-run: rank {rank}: ") and (": in " in line)]
-        return lines[0] if lines else ""
+        """What a rank said about where it was; mpirun may have begun a line of its own before it."""
+        found = re.search(rf"tp-run: rank {rank}: (\w+|deadline passed): in .*", self.err)
+        return found[0] if found else ""
 
 
 def marked(mark: str) -> list[int]:

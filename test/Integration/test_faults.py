@@ -294,7 +294,8 @@ def test_row_16_a_rank_sleeps(where, transport):
 def test_row_17_a_rank_stops(count):
     outcome = tp_run(count, mlp(count), *RANDOM, f"--timeout={DEADLINE}", "--inject=1:op=1:stop")
     ended(outcome, 6, DEADLINE)
-    assert "deadline passed: in forward, step 0, op 4 all_reduce at down" in outcome.state(0), outcome
+    assert "deadline passed: in forward, step 0, op 4 all_reduce at down" in outcome.err, outcome
+    assert "in forward, step 0, op 4 all_reduce at down" in outcome.state(0), outcome
 
 
 def test_row_18_a_rank_ignores_sigterm():

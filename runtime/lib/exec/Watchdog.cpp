@@ -4,11 +4,13 @@
 #include "tenon/runtime/Status.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <mutex>
 #include <sys/prctl.h>
 #include <thread>
@@ -69,7 +71,11 @@ void describeState(const RunState &state, Line &line) {
   line << ", for " << tenths / 10 << "." << tenths % 10 << " s";
 }
 
+// Threads that are about to print a line they have claimed.
+std::atomic<int> printing{0};
+
 void printStates(std::span<RunState> states, const char *why) {
+  printing.fetch_add(1);
   for (RunState &state : states) {
     if (state.quiet.exchange(true))
       continue;
@@ -78,6 +84,7 @@ void printStates(std::span<RunState> states, const char *why) {
     describeState(state, line);
     line.print();
   }
+  printing.fetch_sub(1);
 }
 
 // Handlers have no other way to their data.
@@ -85,6 +92,11 @@ std::span<RunState> handlerStates;
 
 void onTermination(int signal) {
   printStates(handlerStates, signal == SIGINT ? "SIGINT" : "SIGTERM");
+  // The watchdog may be at it: its line goes out first, but not at any price.
+  for (int turn = 0; turn < 200 && printing.load() > 0; ++turn) {
+    timespec nap{0, 1000000};
+    nanosleep(&nap, nullptr);
+  }
   _exit(128 + signal);
 }
 
