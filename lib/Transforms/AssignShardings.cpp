@@ -87,28 +87,56 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
   }
 
 private:
+  /// True when the users' axes, of which a mesh may hold parts, agree in name and size.
+  static bool sameUserAxes(const sharding::Mesh &a, const sharding::Mesh &b) {
+    auto axes = [](const sharding::Mesh &mesh) {
+      std::vector<std::pair<std::string, int64_t>> result;
+      for (const sharding::MeshAxis &axis : mesh.axes)
+        if (!result.empty() && result.back().first == axis.parent)
+          result.back().second *= axis.size;
+        else
+          result.emplace_back(axis.parent, axis.size);
+      return result;
+    };
+    return axes(a) == axes(b);
+  }
+
   std::optional<sharding::Mesh> readMesh() {
     ModuleOp module = getOperation();
-    if (MeshOp op = findMesh(module))
-      return toMesh(op);
-    std::string error;
-    std::optional<sharding::Mesh> parsed = parseMesh(mesh, error);
-    if (!parsed) {
-      module.emitError() << error;
+    std::optional<sharding::Mesh> given;
+    if (!mesh.empty()) {
+      std::string error;
+      given = parseMesh(mesh, error);
+      if (!given) {
+        emitError(UnknownLoc::get(&getContext())) << error;
+        return std::nullopt;
+      }
+    }
+    if (MeshOp op = findMesh(module)) {
+      std::optional<sharding::Mesh> own = toMesh(op);
+      if (own && given && !sameUserAxes(*own, *given)) {
+        op.emitOpError() << "the module has this mesh, and mesh=" << mesh << " is another";
+        return std::nullopt;
+      }
+      return own;
+    }
+    if (!given) {
+      emitError(UnknownLoc::get(&getContext()))
+          << "expected mesh=AXIS:SIZE,... such as mesh=tp:2, found none";
       return std::nullopt;
     }
-    return splitMesh(*parsed, module);
+    return splitMesh(*given, module);
   }
 
   FailureOr<cost::MachineModel> readMachine() {
     if (memory != "shard" && memory != "none")
-      return getOperation().emitError()
+      return emitError(UnknownLoc::get(&getContext()))
                  << "unknown memory '" << memory << "'; expected shard or none",
              failure();
     std::string error;
     std::optional<cost::MachineModel> model = cost::loadMachine(machine, error);
     if (!model)
-      return getOperation().emitError() << error, failure();
+      return emitError(UnknownLoc::get(&getContext())) << error, failure();
     return *model;
   }
 

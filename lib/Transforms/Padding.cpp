@@ -91,15 +91,36 @@ static Padding ofBinary(BinaryKind kind, Padding lhs, Padding rhs) {
   llvm_unreachable("all binary kinds are listed");
 }
 
-/// True when the value repeats its elements along a dimension of the result that has padding: there it
-/// holds real data.
-static bool repeats(Value operand, ArrayRef<bool> padded) {
+/// True when the value repeats its elements along a dimension of a result of this rank: where that
+/// has padding, the value holds real data.
+static bool repeatsAlong(Value operand, size_t dim, size_t rank) {
   ArrayRef<int64_t> shape = cast<RankedTensorType>(operand.getType()).getShape();
-  const size_t missing = padded.size() - shape.size();
+  const size_t missing = rank - shape.size();
+  return dim < missing || shape[dim - missing] == 1;
+}
+
+static bool repeats(Value operand, ArrayRef<bool> padded) {
   for (size_t dim = 0; dim < padded.size(); ++dim)
-    if (padded[dim] && (dim < missing || shape[dim - missing] == 1))
+    if (padded[dim] && repeatsAlong(operand, dim, padded.size()))
       return true;
   return false;
+}
+
+/// Padding of a binary op that would be zero if no operand were repeated. A sum needs zeros of both
+/// operands, a product of one, along every dimension.
+static bool staysZero(BinaryOp op, ArrayRef<Padding> operands, ArrayRef<bool> padded) {
+  if (op.getKind() == BinaryKind::Div)
+    return true; // Only by real data: all padding is the dividend's.
+  if (op.getKind() != BinaryKind::Mul)
+    return !repeats(op.getLhs(), padded) && !repeats(op.getRhs(), padded);
+  auto isZero = [&](Value operand, Padding padding, size_t dim) {
+    return padding == Padding::Zero && !repeatsAlong(operand, dim, padded.size());
+  };
+  for (size_t dim = 0; dim < padded.size(); ++dim)
+    if (padded[dim] && !isZero(op.getLhs(), operands[0], dim) &&
+        !isZero(op.getRhs(), operands[1], dim))
+      return false;
+  return true;
 }
 
 Padding tenon::paddingOf(Operation *op, ArrayRef<Padding> operands, ArrayRef<bool> padded) {
@@ -109,10 +130,7 @@ Padding tenon::paddingOf(Operation *op, ArrayRef<Padding> operands, ArrayRef<boo
       .Case<UnaryOp>([&](UnaryOp unary) { return ofUnary(unary.getKind(), operands[0]); })
       .Case<BinaryOp>([&](BinaryOp binary) {
         Padding result = ofBinary(binary.getKind(), operands[0], operands[1]);
-        // Zero in one dimension and real data in another make a sum that is not zero, but a product that is.
-        if (result == Padding::Zero && binary.getKind() != BinaryKind::Mul &&
-            binary.getKind() != BinaryKind::Div &&
-            (repeats(binary.getLhs(), padded) || repeats(binary.getRhs(), padded)))
+        if (result == Padding::Zero && !staysZero(binary, operands, padded))
           return Padding::Finite;
         return result;
       })

@@ -5,6 +5,8 @@
 #include "RaiseGraph.h"
 #include "tenon/Transforms/Passes.h"
 
+#include "llvm/Support/MathExtras.h"
+
 namespace tenon {
 #define GEN_PASS_DEF_RAISEPASS
 #include "tenon/Transforms/Passes.h.inc"
@@ -16,6 +18,8 @@ using namespace tenon::raise;
 
 namespace {
 
+constexpr int64_t kMostElements = int64_t(1) << 48;
+
 /// Returns keys of tensors that must stay whole, because uses that cannot be one view share
 /// elements.
 FailureOr<std::set<std::string>> raiseModule(ModuleOp module, const std::set<std::string> &whole) {
@@ -23,9 +27,6 @@ FailureOr<std::set<std::string>> raiseModule(ModuleOp module, const std::set<std
   if (failed(weights))
     return failure();
   for (auto function : module.getOps<func::FuncOp>()) {
-    // The verifier of the phase says what is wrong with any other function.
-    if (function.isExternal() || !function.getBody().hasOneBlock())
-      continue;
     dropNoOps(function);
     raiseNorms(function);
     raiseActivations(function);
@@ -40,8 +41,45 @@ FailureOr<std::set<std::string>> raiseModule(ModuleOp module, const std::set<std
   return weights->finish();
 }
 
+/// Everything behind this pass takes for granted that values are tensors of known size and of a
+/// plan's types.
+LogicalResult checkTypes(ModuleOp module) {
+  auto check = [](Operation *op, const Twine &what, Type type) -> LogicalResult {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    if (!tensor || !tensor.hasStaticShape())
+      return op->emitOpError() << what << ": expected a tensor of static shape, found " << type;
+    Type element = tensor.getElementType();
+    if (!element.isF32() && !element.isBF16() && !element.isF16() && !element.isInteger(1) &&
+        !element.isInteger(32) && !element.isInteger(64))
+      return op->emitOpError() << what
+                               << ": expected elements of f32, bf16, f16, i1, i32 or i64, found "
+                               << type;
+    int64_t count = 1;
+    for (int64_t size : tensor.getShape())
+      if (llvm::MulOverflow(count, size, count) || count > kMostElements)
+        return op->emitOpError() << what << ": more than 2^48 elements: " << type;
+    return success();
+  };
+  for (auto global : module.getOps<ml_program::GlobalOp>())
+    if (failed(check(global, "global", global.getType())))
+      return failure();
+  for (auto function : module.getOps<func::FuncOp>()) {
+    if (function.isExternal() || !function.getBody().hasOneBlock())
+      return function.emitOpError() << "expected a body of one block";
+    for (auto [i, type] : llvm::enumerate(function.getArgumentTypes()))
+      if (failed(check(function, "argument " + Twine(i), type)))
+        return failure();
+    for (auto [i, type] : llvm::enumerate(function.getResultTypes()))
+      if (failed(check(function, "result " + Twine(i), type)))
+        return failure();
+  }
+  return success();
+}
+
 struct Raise : tenon::impl::RaisePassBase<Raise> {
   void runOnOperation() override {
+    if (failed(checkTypes(getOperation())))
+      return signalPassFailure();
     OwningOpRef<ModuleOp> imported(getOperation().clone());
     std::set<std::string> whole;
     while (true) {

@@ -145,6 +145,9 @@ def run_report(arguments: argparse.Namespace) -> int:
         content = json.loads(pathlib.Path(arguments.file).read_text())
     except (OSError, ValueError) as error:
         raise UsageError(f"expected a JSON report in {arguments.file}: {error}") from None
+    needed = {"schema", "ranks", "device", "plan_digest", "weights_bytes_per_rank", "arena_bytes_per_rank", "collectives", "time_ms"}
+    if not isinstance(content, dict) or needed - content.keys():
+        raise UsageError(f"expected a report of a timed run, as tp-run --json writes it, in {arguments.file}")
     report.print_report(content, Console(width=None if sys.stdout.isatty() else 160))
     return 0
 

@@ -46,7 +46,9 @@ def read_index(folder: pathlib.Path) -> list[dict[str, Any]]:
         index = json.loads((folder / "index.json").read_text())
     except (OSError, ValueError) as error:
         raise UsageError(f"expected a value dump with index.json in {folder}: {error}") from None
-    entries = index["values"] if isinstance(index, dict) else index
+    entries = index.get("values") if isinstance(index, dict) else index
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UsageError(f"{folder / 'index.json'}: expected a list of values")
     for entry in entries:
         missing = {"op", "name", "rank", "file"} - set(entry)
         if missing:

@@ -45,10 +45,16 @@ def load_config(path: pathlib.Path) -> tuple[transformers.PretrainedConfig, path
         raw = json.loads(file.read_text())
     except ValueError as error:
         raise UsageError(f"{file}: not JSON: {error}") from None
+    if not isinstance(raw, dict):
+        raise UsageError(f"{file}: expected a JSON object, found {type(raw).__name__}")
     kind = raw.get("model_type")
     if kind not in CONFIG_MAPPING:
         raise UsageError(f"{file}: model_type {kind!r} is unknown to transformers {transformers.__version__}")
-    return CONFIG_MAPPING[kind].from_dict(raw), path if path.is_dir() else None
+    try:
+        config = CONFIG_MAPPING[kind].from_dict(raw)
+    except Exception as error:  # transformers raises several kinds, some of them its own.
+        raise UsageError(f"{file}: {' '.join(str(error).split())}") from None
+    return config, path if path.is_dir() else None
 
 
 def choose_class(config: transformers.PretrainedConfig, name: str | None) -> type:

@@ -48,6 +48,8 @@ def read_manifest(directory: pathlib.Path) -> dict[str, Any]:
         manifest = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise UsageError(f"expected an exported model in {directory}: {error}") from None
+    if not isinstance(manifest, dict):
+        raise UsageError(f"{file}: expected a JSON object, found {type(manifest).__name__}")
     if manifest.get("schema") != 1:
         raise UsageError(f"{file}: expected schema 1, found {manifest.get('schema')}; export the model again")
     return manifest

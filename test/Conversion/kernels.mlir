@@ -50,7 +50,7 @@ func.func @matmul(%x: tensor<2x8xbf16> {tp.name = "x"}, %w: tensor<4x8xbf16> {tp
 module {
 tp.mesh @mesh <"tp"=2>
 ml_program.global private @t(#ml_program.extern : tensor<15x8xf32>) : tensor<15x8xf32> {tp.view = #tp.view<"t", shape = [30, 8], offset = 0, sizes = [30, 8], strides = [8, 1]>, tp.sharding = #tp.sharding<[{"tp"}, {}]>, tp.shape = array<i64: 30, 8>}
-func.func @embedding(%ids: tensor<2x4xi64> {tp.name = "ids", tp.range = [0, 30]})
+func.func @embedding(%ids: tensor<2x4xi64> {tp.name = "ids", tp.range = array<i64: 0, 30>})
     -> (tensor<2x1x1xf32> {tp.name = "r"}, tensor<2x1x8xf32> {tp.name = "s"}, tensor<2x1x8xf32> {tp.name = "k"}) {
   %t = ml_program.global_load_const @t : tensor<15x8xf32>
   %o = tp.embedding %ids, %t {base = #tp.rank<start 30 over {"tp"}>, rows = #tp.rank<length 30 over {"tp"}>} : (tensor<2x4xi64>, tensor<15x8xf32>) -> tensor<2x4x8xf32>

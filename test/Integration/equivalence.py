@@ -172,6 +172,31 @@ class Graph:
         self.emit(f"tp.unary {kind} {name} {{pin}} : {self.type(shape)}", shape, bound, "unary", self.dims(shape))
         return True
 
+    def positive(self):
+        """Functions whose value at zero is not zero, or not finite: padding that must not be summed."""
+        if self.linear:
+            return False
+        name, shape, _ = self.pick()
+        t = self.type(shape)
+        kind = self.rng.choice(["exp", "sqrt", "rsqrt", "log", "div", "pow"])
+        if kind == "exp":
+            bounded, *_ = self.emit(f"tp.unary tanh {name} {{pin}} : {t}", shape, 1, "unary", self.dims(shape), keep=False)
+            self.emit(f"tp.unary exp {bounded} {{pin}} : {t}", shape, 3, "unary", self.dims(shape))
+            return True
+        one, *_ = self.emit("tp.constant dense<1.0> : tensor<f32> {pin}", (), 1, "constant", {}, keep=False)
+        size, *_ = self.emit(f"tp.unary abs {name} {{pin}} : {t}", shape, 1, "unary", self.dims(shape), keep=False)
+        least, *_ = self.emit(f"tp.binary add {size}, {one} {{pin}} : ({t}, tensor<f32>) -> {t}", shape, 1, "binary", self.dims(shape), keep=False)
+        if kind in ("div", "pow"):
+            other = self.pick(lambda s: s == shape)
+            if kind == "pow":
+                half, *_ = self.emit("tp.constant dense<0.5> : tensor<f32> {pin}", (), 1, "constant", {}, keep=False)
+                self.emit(f"tp.binary pow {least}, {half} {{pin}} : ({t}, tensor<f32>) -> {t}", shape, 3, "binary", self.dims(shape))
+            else:
+                self.emit(f"tp.binary div {other[0]}, {least} {{pin}} : ({t}, {t}) -> {t}", shape, other[2], "binary", self.dims(shape))
+        else:
+            self.emit(f"tp.unary {kind} {least} {{pin}} : {t}", shape, 3, "unary", self.dims(shape))
+        return True
+
     def binary(self):
         name, shape, bound = self.pick()
         kind = self.rng.choice(["add", "sub"] if self.linear else ["add", "sub", "mul", "max", "min"])
@@ -362,7 +387,7 @@ class Graph:
                   "matmul", dict(zip("bsgrdk", (b, s, *shapes["q"], k))))
         return True
 
-    OPS = [matmul, matmul, matmul, batch_matmul, unary, binary, binary, binary, select, reshape, transpose, slice, concat, broadcast, reduce, take,
+    OPS = [matmul, matmul, matmul, batch_matmul, unary, positive, binary, binary, binary, select, reshape, transpose, slice, concat, broadcast, reduce, take,
            softmax, norm, embedding, attention]
 
     def build(self):

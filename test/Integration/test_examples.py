@@ -200,7 +200,7 @@ def test_expected_output(tmp_path, where):
 LOOKUP = """
 module attributes {tp.model = "lookup"} {
   ml_program.global private @table(#ml_program.extern : tensor<11x8xf32>) : tensor<11x8xf32> {tp.key = "table"}
-  func.func @forward(%ids: tensor<2x4xi64> {tp.name = "ids", tp.range = [0, 11]}) -> (tensor<2x4x8xf32> {tp.name = "y"}) {
+  func.func @forward(%ids: tensor<2x4xi64> {tp.name = "ids", tp.range = array<i64: 0, 11>}) -> (tensor<2x4x8xf32> {tp.name = "y"}) {
     %t = ml_program.global_load_const @table : tensor<11x8xf32>
     %0 = tp.embedding %ids, %t : (tensor<2x4xi64>, tensor<11x8xf32>) -> tensor<2x4x8xf32> loc("embedding")
     return %0 : tensor<2x4x8xf32>

@@ -209,7 +209,7 @@ def test_row_8_truncated_on_one_rank(tmp_path, bytes_left):
 EMBEDDING = """
 module attributes {tp.model = "embedding"} {
   ml_program.global private @table(#ml_program.extern : tensor<10x8xf32>) : tensor<10x8xf32> {tp.key = "table"}
-  func.func @forward(%ids: tensor<2x4xi64> {tp.name = "ids", tp.range = [0, 10]}) -> (tensor<2x4x8xf32> {tp.name = "y"}) {
+  func.func @forward(%ids: tensor<2x4xi64> {tp.name = "ids", tp.range = array<i64: 0, 10>}) -> (tensor<2x4x8xf32> {tp.name = "y"}) {
     %t = ml_program.global_load_const @table : tensor<10x8xf32>
     %0 = tp.embedding %ids, %t : (tensor<2x4xi64>, tensor<10x8xf32>) -> tensor<2x4x8xf32> loc("embedding")
     return %0 : tensor<2x4x8xf32>

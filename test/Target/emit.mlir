@@ -19,7 +19,7 @@ module attributes {tp.model = "tiny"} {
 tp.mesh @mesh <"tp"=2>
 ml_program.global private @w1(#ml_program.extern : tensor<16x8xf32>) : tensor<16x8xf32> {tp.view = #tp.view<"w1", shape = [32, 8], offset = 0, sizes = [32, 8], strides = [8, 1]>, tp.sharding = #tp.sharding<[{"tp"}, {}]>, tp.shape = array<i64: 32, 8>}
 ml_program.global private @w2(#ml_program.extern : tensor<8x16xf32>) : tensor<8x16xf32> {tp.view = #tp.view<"w2", shape = [8, 32], offset = 0, sizes = [8, 32], strides = [32, 1]>, tp.sharding = #tp.sharding<[{}, {"tp"}]>, tp.shape = array<i64: 8, 32>}
-func.func @forward(%x: tensor<4x8xf32> {tp.name = "x"}, %ids: tensor<2xi64> {tp.name = "ids", tp.range = [0, 4]}, %mask: tensor<1x4xi1> {tp.name = "mask", tp.mask_rows})
+func.func @forward(%x: tensor<4x8xf32> {tp.name = "x"}, %ids: tensor<2xi64> {tp.name = "ids", tp.range = array<i64: 0, 4>}, %mask: tensor<1x4xi1> {tp.name = "mask", tp.mask_rows})
     -> (tensor<4x8xf32> {tp.name = "y"}, tensor<2x8xf32> {tp.name = "rows"}, tensor<1x4xi1> {tp.name = "not"}, tensor<2x8xf32> {tp.name = "half", tp.sharding = #tp.sharding<[{"tp"}, {}]>, tp.shape = array<i64: 3, 8>}) {
   %w1 = ml_program.global_load_const @w1 : tensor<16x8xf32>
   %w2 = ml_program.global_load_const @w2 : tensor<8x16xf32>

@@ -75,9 +75,13 @@ int run(int argc, char **argv) {
   });
   if (!own.emit.empty() && !hasOutput)
     return usage("--emit=plan needs -o FILE");
+  if (!own.emit.empty() &&
+      llvm::any_of(arguments, [](StringRef a) { return a.ltrim('-').starts_with("split-input"); }))
+    return usage("--emit=plan writes one file and excludes --split-input-file");
   if (!own.emit.empty())
     for (StringRef argument : arguments)
-      if (argument.ltrim('-').starts_with("tp-compile") && argument.contains("to="))
+      if (argument.ltrim('-').starts_with("tp-compile") &&
+          (argument.contains("=to=") || argument.contains(" to=")))
         return usage("--emit=plan excludes to=");
 
   std::vector<char *> pointers;

@@ -4,6 +4,8 @@
 #include "tenon/runtime/exec/FaultInjection.h"
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <cmath>
 
 namespace tenon::tprun {
 namespace {
@@ -23,6 +25,16 @@ Status splitNamed(const char *flag, const std::vector<std::string> &texts,
   return Status();
 }
 
+Status parseSeed(const char *flag, const std::string &text, std::optional<uint64_t> &seed) {
+  uint64_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size())
+    return Status(Code::Usage, std::string(flag) +
+                                   ": expected a number from 0 to 2^64 - 1, found '" + text + "'");
+  seed = value;
+  return Status();
+}
+
 std::string firstLine(const std::string &text) { return text.substr(0, text.find('\n')); }
 
 } // namespace
@@ -33,7 +45,7 @@ Expected<Parsed> parseOptions(int argc, char **argv) {
   Parsed parsed;
   Options &options = parsed.options;
   std::vector<std::string> inputs, outputs, expected;
-  uint64_t inputSeed = 0, weightSeed = 0;
+  std::string inputSeed, weightSeed;
   bool version = false;
   CLI::App app("Runs one step, or many, of a plan that tp-opt has made.\n"
                "  mpirun -n N tp-run PLAN ...      N processes, N as the plan's mesh says\n"
@@ -106,6 +118,11 @@ Expected<Parsed> parseOptions(int argc, char **argv) {
   auto usage = [](const std::string &what) {
     return Status(Code::Usage, firstLine(what) + " (tp-run --help lists the options)");
   };
+  // An empty value would take the next option for one.
+  for (int i = 1; i < argc; ++i)
+    if (std::string text = argv[i];
+        text.size() > 2 && text.starts_with("--") && text.ends_with("="))
+      return usage("expected a value behind " + text);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp &) {
@@ -121,11 +138,15 @@ Expected<Parsed> parseOptions(int argc, char **argv) {
   if (options.plan.empty())
     return usage("expected a plan file");
   if (randomInputs->count())
-    options.randomInputs = inputSeed;
+    if (Status status = parseSeed("--random-inputs", inputSeed, options.randomInputs); !status)
+      return status;
   if (randomWeights->count())
-    options.randomWeights = weightSeed;
+    if (Status status = parseSeed("--random-weights", weightSeed, options.randomWeights); !status)
+      return status;
   if (options.device != "cpu" && options.device != "cuda")
     return usage("--device: expected cpu, found '" + options.device + "'");
+  if (!std::isfinite(options.timeout) || options.timeout > 1e6)
+    return usage("--timeout: expected at most 1e6 seconds");
   if (!(options.rtol >= 0) || !(options.atol >= 0))
     return usage("--rtol and --atol: expected numbers that are not negative");
   for (auto [flag, texts, files] :

@@ -12,7 +12,7 @@ namespace tenon {
 struct CompileOptions : mlir::PassPipelineOptions<CompileOptions> {
   Option<std::string> mesh{*this, "mesh",
                            llvm::cl::desc("Axes and sizes, major to minor: tp:4 or node:2,tp:4"),
-                           llvm::cl::init("tp:1")};
+                           llvm::cl::init("")};
   Option<std::string> to{
       *this, "to",
       llvm::cl::desc("Last phase: graph, sharded, resharded, collective, local, optimized or plan"),

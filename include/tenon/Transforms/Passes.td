@@ -42,7 +42,7 @@ def AssignShardingsPass : TenonPass<"tp-assign-shardings"> {
     pin and is kept; one that contradicts the graph is an error at its place.
   }];
   let options = [
-    Option<"mesh", "mesh", "std::string", "\"tp:1\"", "Axes and sizes, major to minor: tp:4 or node:2,tp:4">,
+    Option<"mesh", "mesh", "std::string", "\"\"", "Axes and sizes, major to minor: tp:4 or node:2,tp:4; not needed where the module has a tp.mesh">,
     Option<"machine", "machine", "std::string", "\"cpu\"", "Machine model: a shipped name or a JSON file">,
     Option<"memory", "memory", "std::string", "\"shard\"", "shard: every weight uses every axis, small ones excepted; none: no demand">,
     ListOption<"replicateOver", "replicate-over", "std::string", "Axes that weights may stay replicated over">,

@@ -49,6 +49,40 @@ LogicalResult TPDialect::verifyOperationAttribute(Operation *op, NamedAttribute 
   return success();
 }
 
+/// Attributes of entry arguments and results.
+static LogicalResult verifyPortAttribute(Operation *op, NamedAttribute attribute) {
+  StringRef name = attribute.getName();
+  Attribute value = attribute.getValue();
+  auto expect = [&](bool good, StringRef kind) -> LogicalResult {
+    if (good)
+      return success();
+    return op->emitOpError() << name << " must be " << kind << ", found " << value;
+  };
+  if (name == kNameAttr)
+    return expect(isa<StringAttr>(value), "a string");
+  if (name == kShardingAttr)
+    return expect(isa<ShardingAttr>(value), "a #tp.sharding");
+  if (name == kRangeAttr)
+    return expect(isa<DenseI64ArrayAttr>(value) && cast<DenseI64ArrayAttr>(value).size() == 2,
+                  "array<i64: LOW, HIGH>");
+  if (name == kMaskRowsAttr)
+    return expect(isa<UnitAttr>(value), "without a value");
+  if (name == kShapeAttr)
+    return expect(isa<DenseI64ArrayAttr>(value), "array<i64: ...>");
+  return op->emitOpError() << "an argument or result cannot have " << name
+                           << "; expected tp.name, tp.sharding, tp.range, tp.mask_rows or tp.shape";
+}
+
+LogicalResult TPDialect::verifyRegionArgAttribute(Operation *op, unsigned, unsigned,
+                                                  NamedAttribute attribute) {
+  return verifyPortAttribute(op, attribute);
+}
+
+LogicalResult TPDialect::verifyRegionResultAttribute(Operation *op, unsigned, unsigned,
+                                                     NamedAttribute attribute) {
+  return verifyPortAttribute(op, attribute);
+}
+
 Operation *tp::detail::cloneLocal(Operation *op, OpBuilder &builder, ValueRange operands,
                                   TypeRange resultTypes) {
   OperationState state(op->getLoc(), op->getName(), operands, resultTypes);
