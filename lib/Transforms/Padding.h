@@ -23,8 +23,8 @@ bool hasPadding(llvm::ArrayRef<int64_t> shape, const sharding::Sharding &shardin
 /// True when n elements over these axes leave padding on some rank.
 bool hasPadding(int64_t n, const sharding::AxisList &axes, const sharding::Mesh &mesh);
 
-/// Padding of the result of a graph op: `operands` in order, `padded` = which dimensions of the result
-/// have padding.
+/// Padding of the result of a graph op: `operands` in order, `padded` = which dimensions of the
+/// result have padding.
 Padding paddingOf(mlir::Operation *op, llvm::ArrayRef<Padding> operands,
                   llvm::ArrayRef<bool> padded);
 

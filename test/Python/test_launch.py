@@ -225,7 +225,7 @@ def test_compare_sees_nan_and_shapes(tmp_path):
 
 
 def test_report_shows_tables(tmp_path, capfd):
-    report = {"ranks": 2, "device": "cpu", "plan_digest": "ab" * 32, "weights_bytes_per_rank": [2**20, 2**20], "padding_bytes": 0,
+    report = {"schema": 1, "ranks": 2, "device": "cpu", "plan_digest": "ab" * 32, "weights_bytes_per_rank": [2**20, 2**20], "padding_bytes": 0,
               "arena_bytes_per_rank": [2**21, 2**21], "weights_bytes_unsharded": 2**21,
               "collectives": [{"kind": "all_reduce", "axes": ["tp"], "bytes": 98304, "location": "encoder.layer.0", "predicted_us": 20.0,
                                "measured_us": 31.5}],
