@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The lit suite: every .mlir and .test file below test/, run with the tools of this build.
-# Substitutions: %S, %s, %t as usual; %examples (the examples' folder), %python (.venv's interpreter).
+# Substitutions: %S, %s, %t as usual; %examples (the examples' folder), %python (.venv's interpreter),
+# %exits CODE COMMAND (passes when the command exits so).
 import os
 
 import lit.formats
@@ -15,6 +16,8 @@ config.test_exec_root = os.path.join(config.tenon_build_dir, "test")
 
 config.substitutions.append(("%examples", os.path.join(config.tenon_source_dir, "examples")))
 config.substitutions.append(("%python", config.tenon_python))
+config.substitutions.append(
+    ("%exits", f"{config.tenon_python} {os.path.join(config.test_source_root, 'exits.py')}"))
 # One thread per process: the suite runs one test per core.
 config.environment["OMP_NUM_THREADS"] = "1"
 

@@ -568,17 +568,8 @@ LogicalResult FunctionLowering::addInput(unsigned index) {
   io.shape = shapeOf(argument);
   io.dimAxes.resize(io.shape.size());
   io.maskRows = function.getArgAttr(index, tp::kMaskRowsAttr) != nullptr;
-  SmallVector<int64_t> range;
-  if (Attribute attr = function.getArgAttr(index, tp::kRangeAttr)) {
-    if (auto dense = dyn_cast<DenseI64ArrayAttr>(attr))
-      llvm::append_range(range, dense.asArrayRef());
-    else if (auto array = dyn_cast<ArrayAttr>(attr))
-      for (Attribute element : array)
-        if (auto number = dyn_cast<IntegerAttr>(element))
-          range.push_back(number.getInt());
-    if (range.size() != 2)
-      return function.emitOpError() << tp::kRangeAttr << " of argument " << index
-                                    << " must hold two numbers, found " << attr;
+  // The dialect's verifier has seen to it that there are two numbers.
+  if (auto range = function.getArgAttrOfType<DenseI64ArrayAttr>(index, tp::kRangeAttr)) {
     io.low = range[0];
     io.high = range[1];
   }

@@ -144,7 +144,7 @@ struct ConvertTPToPlan : tenon::impl::ConvertTPToPlanPassBase<ConvertTPToPlan> {
     }
     plan.weights = std::move(weights.weights);
     if (plan.entries.empty()) {
-      module.emitError("expected at least one public function");
+      emitError(module.getLoc()) << "expected at least one public function";
       return signalPassFailure();
     }
 

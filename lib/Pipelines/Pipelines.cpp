@@ -44,7 +44,7 @@ struct DumpPhase : PassWrapper<DumpPhase, OperationPass<ModuleOp>> {
       }
     }
     if (error) {
-      getOperation().emitError() << "cannot write '" << path << "': " << error.message();
+      emitError(getOperation().getLoc()) << "cannot write '" << path << "': " << error.message();
       signalPassFailure();
     }
   }
@@ -70,6 +70,18 @@ LogicalResult tenon::buildCompilePipeline(OpPassManager &manager, const CompileO
                  << llvm::join(ArrayRef<StringRef>(phases), ", ") << "\n";
     return failure();
   }
+  AssignShardingsPassOptions assign;
+  assign.mesh = options.mesh;
+  assign.machine = options.machine;
+  assign.memory = options.memory;
+  for (const std::string &axis : options.replicateOver)
+    assign.replicateOver.push_back(axis);
+  assign.report = options.report;
+  if (std::string why = checkOptions(assign); !why.empty()) {
+    llvm::errs() << "tp-compile: " << why << "\n";
+    return failure();
+  }
+
   int number = 0;
   auto endOf = [&](StringRef phase) {
     if (!options.dumpDir.empty())
@@ -84,13 +96,6 @@ LogicalResult tenon::buildCompilePipeline(OpPassManager &manager, const CompileO
   if (endOf("graph"))
     return success();
 
-  AssignShardingsPassOptions assign;
-  assign.mesh = options.mesh;
-  assign.machine = options.machine;
-  assign.memory = options.memory;
-  for (const std::string &axis : options.replicateOver)
-    assign.replicateOver.push_back(axis);
-  assign.report = options.report;
   manager.addPass(createAssignShardingsPass(assign));
   if (endOf("sharded"))
     return success();
@@ -133,10 +138,13 @@ void tenon::registerTenonPasses() {
   registerCanonicalizerPass();
   registerCSEPass();
   registerSymbolDCEPass();
-  PassPipelineRegistration<CompileOptions>(
+  // Not PassPipelineRegistration: its builders cannot fail.
+  registerPassPipeline(
       "tp-compile", "Compile a graph for every rank of a mesh, up to a phase",
-      [](OpPassManager &manager, const CompileOptions &options) {
-        if (failed(buildCompilePipeline(manager, options)))
-          exit(2);
-      });
+      [](OpPassManager &manager, StringRef text, function_ref<LogicalResult(const Twine &)>) {
+        CompileOptions options;
+        return success(succeeded(options.parseFromString(text)) &&
+                       succeeded(buildCompilePipeline(manager, options)));
+      },
+      [](function_ref<void(const detail::PassOptions &)> show) { show(CompileOptions()); });
 }

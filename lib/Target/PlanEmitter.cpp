@@ -35,9 +35,9 @@ LogicalResult tenon::emitPlan(ModuleOp module, StringRef path) {
   return success();
 }
 
-OwningOpRef<ModuleOp> tenon::importPlanFile(StringRef path, MLIRContext *context) {
-  Location loc = FileLineColLoc::get(context, path, 0, 0);
-  Expected<plan::Plan> plan = plan::readFile(path.str());
+OwningOpRef<ModuleOp> tenon::importPlanFile(StringRef bytes, StringRef name, MLIRContext *context) {
+  Location loc = FileLineColLoc::get(context, name, 0, 0);
+  Expected<plan::Plan> plan = plan::read(std::as_bytes(std::span(bytes.data(), bytes.size())));
   if (!plan) {
     emitError(loc) << plan.status().message();
     return {};
@@ -59,7 +59,7 @@ struct PlanEmit : tenon::impl::PlanEmitPassBase<PlanEmit> {
   using PlanEmitPassBase::PlanEmitPassBase;
   void runOnOperation() override {
     if (output.empty()) {
-      getOperation().emitError("plan-emit needs output=FILE");
+      emitError(getOperation().getLoc()) << "plan-emit needs output=FILE";
       return signalPassFailure();
     }
     if (failed(emitPlan(getOperation(), output)))

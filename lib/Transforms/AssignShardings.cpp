@@ -24,6 +24,16 @@ using namespace mlir;
 using namespace tenon;
 using namespace tenon::tp;
 
+std::string tenon::checkOptions(const AssignShardingsPassOptions &options) {
+  std::string error;
+  if (options.memory != "shard" && options.memory != "none")
+    return "unknown memory '" + options.memory + "'; expected shard or none";
+  if (!cost::loadMachine(options.machine, error) ||
+      (!options.mesh.empty() && !parseMesh(options.mesh, error)))
+    return error;
+  return "";
+}
+
 namespace {
 
 struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
@@ -31,19 +41,23 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    std::string why = checkOptions({mesh, machine, memory});
+    if (!why.empty()) {
+      emitError(UnknownLoc::get(&getContext())) << why;
+      return signalPassFailure();
+    }
     std::optional<sharding::Mesh> wanted = readMesh();
-    FailureOr<cost::MachineModel> machineModel = readMachine();
-    if (!wanted || failed(machineModel))
+    if (!wanted)
       return signalPassFailure();
     const sharding::Mesh &mesh = *wanted;
-    cost::CostModel model(*machineModel);
+    cost::CostModel model(*cost::loadMachine(machine, why));
     ReshardPrices prices(mesh, model);
     BuildOptions options;
     options.shardWeights = memory == "shard";
     for (const std::string &axis : replicateOver) {
       FailureOr<sharding::AxisList> axes =
           toAxes(ArrayAttr::get(&getContext(), StringAttr::get(&getContext(), axis)), mesh,
-                 [&] { return module.emitError(); });
+                 [&] { return emitError(module.getLoc()); });
       if (failed(axes))
         return signalPassFailure();
       llvm::append_range(options.replicateOver, *axes);
@@ -53,7 +67,7 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
     if (failed(built))
       return signalPassFailure();
     if (std::string why = solver::check(built->problem); !why.empty()) {
-      module.emitError() << "the sharding problem is malformed: " << why;
+      emitError(module.getLoc()) << "the sharding problem is malformed: " << why;
       return signalPassFailure();
     }
     if (!dumpProblem.empty()) {
@@ -61,7 +75,7 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
       llvm::raw_fd_ostream file(dumpProblem, error);
       file << solver::toJson(built->problem) << '\n';
       if (error) {
-        module.emitError() << "cannot write '" << dumpProblem << "': " << error.message();
+        emitError(module.getLoc()) << "cannot write '" << dumpProblem << "': " << error.message();
         return signalPassFailure();
       }
     }
@@ -70,7 +84,7 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
     double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (!solution.feasible) {
-      module.emitError()
+      emitError(module.getLoc())
           << "no assignment satisfies the pins and the demand that weights are sharded over every "
              "axis "
              "(memory=shard); drop a pin, name an axis in replicate-over, or use memory=none";
@@ -78,7 +92,7 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
     }
     double value = solver::evaluate(built->problem, solution.choice);
     if (!(std::abs(value - solution.objective) <= 1e-9 * std::max(1.0, std::abs(value)) + 1e-15)) {
-      module.emitError() << "the solver's objective " << solution.objective
+      emitError(module.getLoc()) << "the solver's objective " << solution.objective
                          << " differs from its evaluation " << value;
       return signalPassFailure();
     }
@@ -104,14 +118,9 @@ private:
   std::optional<sharding::Mesh> readMesh() {
     ModuleOp module = getOperation();
     std::optional<sharding::Mesh> given;
-    if (!mesh.empty()) {
-      std::string error;
+    std::string error;
+    if (!mesh.empty())
       given = parseMesh(mesh, error);
-      if (!given) {
-        emitError(UnknownLoc::get(&getContext())) << error;
-        return std::nullopt;
-      }
-    }
     if (MeshOp op = findMesh(module)) {
       std::optional<sharding::Mesh> own = toMesh(op);
       if (own && given && !sameUserAxes(*own, *given)) {
@@ -126,18 +135,6 @@ private:
       return std::nullopt;
     }
     return splitMesh(*given, module);
-  }
-
-  FailureOr<cost::MachineModel> readMachine() {
-    if (memory != "shard" && memory != "none")
-      return emitError(UnknownLoc::get(&getContext()))
-                 << "unknown memory '" << memory << "'; expected shard or none",
-             failure();
-    std::string error;
-    std::optional<cost::MachineModel> model = cost::loadMachine(machine, error);
-    if (!model)
-      return emitError(UnknownLoc::get(&getContext())) << error, failure();
-    return *model;
   }
 
   void write(ModuleOp module, const sharding::Mesh &mesh, const BuiltProblem &built,
@@ -190,7 +187,7 @@ private:
                     builder.getStringAttr(model.machine().name + " " + model.machine().digest()));
     remark::analysis(module.getLoc(),
                      remark::RemarkOpts::name("Certificate").category("tp-assign-shardings"))
-        << text << " solved in " << llvm::formatv("{0:f3} ms", seconds * 1e3).str();
+        << llvm::formatv("{0} solved in {1:f3} ms", text, seconds * 1e3).str();
     if (report)
       llvm::errs() << "certificate: " << text
                    << "\nsolve: " << llvm::formatv("{0:f3} ms\n", seconds * 1e3);

@@ -24,7 +24,7 @@ struct LowerReshards : tenon::impl::LowerReshardsPassBase<LowerReshards> {
     std::string error;
     std::optional<cost::MachineModel> machineModel = cost::loadMachine(machine, error);
     if (!machineModel)
-      getOperation().emitError() << error;
+      emitError(getOperation().getLoc()) << error;
     if (failed(shardings) || !machineModel)
       return signalPassFailure();
     const sharding::Mesh &mesh = shardings->mesh();

@@ -31,7 +31,7 @@ struct PriceOps : tenon::impl::PriceOpsPassBase<PriceOps> {
     std::optional<cost::MachineModel> machineModel = cost::loadMachine(machine, error);
     MeshOp meshOp = findMesh(getOperation());
     if (!machineModel || !meshOp) {
-      getOperation().emitError() << (meshOp ? error : "the module has no tp.mesh");
+      emitError(getOperation().getLoc()) << (meshOp ? error : "the module has no tp.mesh");
       return signalPassFailure();
     }
     cost::CostModel model(*machineModel);

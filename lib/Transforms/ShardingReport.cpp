@@ -42,8 +42,9 @@ void tenon::explain(const BuiltProblem &built, const solver::Solution &solution,
                      remark::RemarkOpts::name("Assignment").category("tp-assign-shardings"));
   bool remarks = static_cast<bool>(summary);
   if (remarks)
-    summary << "chose among the strategies of " << std::to_string(built.variables.size())
-            << " ops, weights and results";
+    summary << llvm::formatv("chose among the strategies of {0} ops, weights and results",
+                             built.variables.size())
+                   .str();
   if (!table && !remarks)
     return;
   std::vector<solver::RunnerUp> runners = solver::runnerUps(built.problem, solution);
@@ -75,12 +76,14 @@ void tenon::explain(const BuiltProblem &built, const solver::Solution &solution,
         remark::missed(
             variable.op->getLoc(),
             remark::RemarkOpts::name("WeightNotFullySharded").category("tp-assign-shardings"))
-            << "weight " << layer << " keeps " << chosen << ": no legal strategy uses every axis";
+            << llvm::formatv("weight {0} keeps {1}: no legal strategy uses every axis", layer,
+                             chosen)
+                   .str();
       }
     }
     remark::passed(variable.op->getLoc(),
                    remark::RemarkOpts::name("Strategy").category("tp-assign-shardings"))
-        << what << " " << layer << ": " << chosen << "; runner-up: " << why;
+        << llvm::formatv("{0} {1}: {2}; runner-up: {3}", what, layer, chosen, why).str();
     bool shown =
         variable.kind != Variable::Kind::Op || isa<MatMulOp, AttentionOp, EmbeddingOp>(variable.op);
     if (table && shown)

@@ -12,7 +12,7 @@ static int64_t rankOf(Value value) { return cast<RankedTensorType>(value.getType
 FailureOr<ValueShardings> ValueShardings::create(ModuleOp module) {
   MeshOp mesh = findMesh(module);
   if (!mesh)
-    return module.emitError() << "the module has no tp.mesh; run tp-assign-shardings first",
+    return emitError(module.getLoc()) << "the module has no tp.mesh; run tp-assign-shardings first",
            failure();
   return ValueShardings(module, toMesh(mesh));
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // tp-verify-graph: the invariant of the phase `graph`: every op has a sharding rule that fits its
-// shapes, every global is a typed extern with a view, and no two globals are the same view.
+// shapes, every global is a typed extern with a view, and no two globals are the same view; there is
+// something to run.
 
 #include "tenon/Transforms/Passes.h"
 
@@ -44,6 +45,11 @@ struct VerifyGraph : tenon::impl::VerifyGraphPassBase<VerifyGraph> {
             << "is the same view as @" << it->second.getSymName();
         ok = false;
       }
+    }
+    if (llvm::none_of(getOperation().getOps<func::FuncOp>(),
+                      [](func::FuncOp function) { return function.isPublic(); })) {
+      emitError(getOperation().getLoc()) << "expected at least one public function";
+      ok = false;
     }
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       if (function.isExternal() || !function.getBody().hasOneBlock()) {

@@ -20,7 +20,7 @@ struct VerifyLocal : tenon::impl::VerifyLocalPassBase<VerifyLocal> {
   void runOnOperation() override {
     MeshOp meshOp = findMesh(getOperation());
     if (!meshOp) {
-      getOperation().emitError() << "the module has no tp.mesh";
+      emitError(getOperation().getLoc()) << "the module has no tp.mesh";
       return signalPassFailure();
     }
     sharding::Mesh mesh = toMesh(meshOp);

@@ -303,7 +303,7 @@ def test_row_18_a_rank_ignores_sigterm():
     outcome = tp_run(2, mlp(2), *RANDOM, f"--timeout={DEADLINE}", "--inject=1:op=1:stubborn", "--inject=0:op=1:kill")
     assert outcome.code != 0 and outcome.seconds <= START + DEADLINE + 5, outcome
     outcome = tp_run(2, mlp(2), *RANDOM, "--timeout=60", "--inject=1:op=1:stubborn", "--inject=0:op=1:error")
-    assert outcome.code != 0 and outcome.seconds <= START + 5, outcome
+    assert outcome.code == 7 and outcome.seconds <= START + 5, outcome
 
 
 def twice(where) -> pathlib.Path:
@@ -456,7 +456,13 @@ def test_row_26_expected_output_differs(tmp_path, where):
     once(tp_run(where, *compared), 8, "output 'y' differs: max error 0.5", "worst at [1, 2, 3]")
     assert tp_run(where, *compared, "--atol=0.6").code == 0
     np.save(path, y[0])
+    # A reference that cannot match is refused before any work: the fault in the first op never comes.
+    compared.append("--inject=*:op=0:error")
     once(tp_run(where, *compared), 2, "'y' is f32 4x128x256", "f32 128x256")
+    np.save(path, np.ones((4, 128, 256), np.int64))
+    once(tp_run(where, *compared), 2, "'y' is f32 4x128x256", "i64 4x128x256")
+    path.unlink()
+    once(tp_run(where, *compared), 2, str(path), "No such file")
 
 
 def mutated(kind: str, mesh: str) -> pathlib.Path:

@@ -1,7 +1,7 @@
 // RUN: tp-opt %s -split-input-file -verify-diagnostics --plan-verify
 
 // No mesh.
-// expected-error @below {{expected one plan.mesh}}
+// expected-error @below {{not a plan: no plan.mesh}}
 module {
   plan.entry @forward {
   }

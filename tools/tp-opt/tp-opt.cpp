@@ -2,27 +2,49 @@
 // tp-opt: the compiler on files. MLIR's opt driver with Tenon's dialects and passes, plus three
 // forms of its own:
 //   tp-opt model.mlir --tp-compile="mesh=tp:2" --emit=plan -o model.plan   compile and write a plan
-//   file tp-opt model.plan --to-text                                           a plan file as text
-//   tp-opt model.mlir --tp-compile="mesh=tp:2" --tp-report                 the table of choices on
-//   stderr
+//   tp-opt model.plan --to-text                                            a plan file as text
+//   tp-opt model.mlir --tp-compile="mesh=tp:2" --tp-report                 the table of choices
+//
+// Exit codes: 0 done; 2 the command line is at fault (unknown option or phase, malformed mesh, a
+// file that cannot be opened); 3 the input is (parse error, unsupported op, contradicting pins, a
+// corrupt plan file).
 
 #include "tenon/Dialect/Plan/IR/PlanDialect.h"
 #include "tenon/Dialect/TP/IR/TPDialect.h"
 #include "tenon/Pipelines/Pipelines.h"
 #include "tenon/Target/PlanEmitter.h"
+#include "tenon/runtime/plan/PlanWriter.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MLProgram/IR/MLProgram.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/ToolOutputFile.h"
 
 using namespace mlir;
+namespace cl = llvm::cl;
 
 namespace {
+
+constexpr int kUsage = 2, kBadInput = 3;
+
+cl::OptionCategory tenonOptions("Tenon options");
+cl::opt<std::string> inputPath(cl::Positional, cl::desc("<input file>"), cl::init("-"),
+                               cl::cat(tenonOptions));
+cl::opt<std::string> outputPath("o", cl::desc("Output file"), cl::value_desc("file"), cl::init("-"),
+                                cl::cat(tenonOptions));
+cl::opt<std::string> emitKind("emit",
+                              cl::desc("plan: write the plan to the file of -o instead of text"),
+                              cl::value_desc("plan"), cl::cat(tenonOptions));
+cl::opt<bool> toText("to-text", cl::desc("The input is a plan file; print it as text"),
+                     cl::cat(tenonOptions));
+cl::opt<bool> tpReport("tp-report",
+                       cl::desc("Print the table of choices and their runner-ups to stderr"),
+                       cl::cat(tenonOptions));
 
 /// Leaves nothing to print: after the plan is written, its text would go nowhere.
 struct DiscardModule : PassWrapper<DiscardModule, OperationPass<ModuleOp>> {
@@ -30,110 +52,106 @@ struct DiscardModule : PassWrapper<DiscardModule, OperationPass<ModuleOp>> {
   void runOnOperation() override { getOperation().getBody()->clear(); }
 };
 
-/// Tenon's own options, taken out of the command line before MLIR's driver reads it.
-struct OwnOptions {
-  std::string emit;
-  bool toText = false;
-  bool report = false;
-};
-
-OwnOptions takeOwnOptions(std::vector<std::string> &arguments) {
-  OwnOptions own;
-  std::vector<std::string> rest;
-  for (const std::string &argument : arguments) {
-    StringRef text(argument);
-    StringRef bare = text.starts_with("--") ? text.drop_front(1) : text;
-    if (bare.consume_front("-emit="))
-      own.emit = bare.str();
-    else if (bare == "-to-text")
-      own.toText = true;
-    else if (bare == "-tp-report" || bare == "-tp-report=table")
-      own.report = true;
-    else
-      rest.push_back(argument);
-  }
-  if (own.report)
-    for (std::string &argument : rest)
-      if (StringRef(argument).ltrim('-').starts_with("tp-compile"))
-        argument += StringRef(argument).contains('=') ? " report=true" : "=report=true";
-  arguments = std::move(rest);
-  return own;
-}
-
 int usage(const Twine &message) {
   llvm::errs() << "tp-opt: " << message << "\n";
-  return 2;
+  return kUsage;
+}
+
+/// libLLVM brings several hundred options of its code generators, which do nothing here: they stay
+/// out of --help. To be called before MLIR registers its own.
+void hideForeignOptions() {
+  for (auto &[name, option] : cl::getRegisteredOptions())
+    if (llvm::is_contained(option->Categories, &cl::getGeneralCategory()))
+      option->setHiddenFlag(cl::Hidden);
+}
+
+/// --tp-report is an option of the pipeline, which wants to be told by its own text.
+std::vector<std::string> withReport(int argc, char **argv) {
+  std::vector<std::string> arguments(argv, argv + argc);
+  auto isReport = [](StringRef text) { return text == "--tp-report" || text == "-tp-report"; };
+  if (llvm::any_of(arguments, isReport))
+    for (std::string &argument : arguments)
+      if (StringRef(argument).ltrim('-').starts_with("tp-compile"))
+        argument += StringRef(argument).contains('=') ? " report=true" : "=report=true";
+  return arguments;
+}
+
+int printPlan(StringRef bytes, DialectRegistry &registry, raw_ostream &os) {
+  MLIRContext context(registry);
+  context.loadAllAvailableDialects();
+  OwningOpRef<ModuleOp> module = tenon::importPlanFile(bytes, inputPath, &context);
+  if (!module)
+    return kBadInput;
+  module->print(os);
+  os << '\n';
+  return 0;
 }
 
 int run(int argc, char **argv) {
-  std::vector<std::string> arguments(argv, argv + argc);
-  OwnOptions own = takeOwnOptions(arguments);
-  if (!own.emit.empty() && own.emit != "plan")
-    return usage("unknown --emit=" + own.emit + "; expected --emit=plan");
-  bool hasOutput = llvm::any_of(arguments, [](StringRef a) {
-    return a == "-o" || a.starts_with("-o=") || a.starts_with("--o=");
-  });
-  if (!own.emit.empty() && !hasOutput)
-    return usage("--emit=plan needs -o FILE");
-  if (!own.emit.empty() &&
-      llvm::any_of(arguments, [](StringRef a) { return a.ltrim('-').starts_with("split-input"); }))
-    return usage("--emit=plan writes one file and excludes --split-input-file");
-  if (!own.emit.empty())
-    for (StringRef argument : arguments)
-      if (argument.ltrim('-').starts_with("tp-compile") &&
-          (argument.contains("=to=") || argument.contains(" to=")))
-        return usage("--emit=plan excludes to=");
-
-  std::vector<char *> pointers;
-  for (std::string &argument : arguments)
-    pointers.push_back(argument.data());
+  hideForeignOptions();
   DialectRegistry registry;
   registry.insert<func::FuncDialect, ml_program::MLProgramDialect, tenon::tp::TPDialect,
                   tenon::plan::PlanDialect>();
   tenon::registerTenonPasses();
-  auto [input, output] = registerAndParseCLIOptions(
-      static_cast<int>(pointers.size()), pointers.data(), "Tenon's compiler\n", registry);
-
-  if (own.toText) {
+  std::string header = registerCLIOptions("Tenon's compiler\n", registry);
+  std::vector<std::string> arguments = withReport(argc, argv);
+  std::vector<const char *> pointers;
+  for (const std::string &argument : arguments)
+    pointers.push_back(argument.c_str());
+  if (!cl::ParseCommandLineOptions(int(pointers.size()), pointers.data(), header, &llvm::errs()))
+    return kUsage;
+  const bool emits = !emitKind.empty();
+  if (emits && emitKind != "plan")
+    return usage("unknown --emit=" + emitKind + "; expected --emit=plan");
+  if (emits && (outputPath.getNumOccurrences() == 0 || outputPath == "-"))
+    return usage("--emit=plan needs -o FILE");
+  if (emits && toText)
+    return usage("--emit=plan excludes --to-text");
+  MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
+  if (emits && !config.inputSplitMarker().empty())
+    return usage("--emit=plan writes one file and excludes --split-input-file");
+  if (emits)
+    for (StringRef argument : arguments)
+      if (argument.ltrim('-').starts_with("tp-compile") &&
+          (argument.contains("=to=") || argument.contains(" to=")))
+        return usage("--emit=plan excludes to=");
+  // A pipeline that cannot be built is a fault of the command line; said before any work.
+  {
     MLIRContext context(registry);
-    context.loadAllAvailableDialects();
-    OwningOpRef<ModuleOp> module = tenon::importPlanFile(input, &context);
-    if (!module)
-      return 3;
-    std::string error;
-    auto file = openOutputFile(output, &error);
-    if (!file)
-      return usage(error);
-    module->print(file->os());
-    file->os() << '\n';
-    file->keep();
-    return 0;
+    PassManager trial(&context);
+    if (failed(config.setupPassPipeline(trial)))
+      return kUsage;
   }
 
-  MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
   std::string error;
-  auto buffer = openInputFile(input, &error);
+  auto buffer = openInputFile(inputPath, &error);
   if (!buffer)
     return usage(error);
-  if (own.emit.empty()) {
-    auto file = openOutputFile(output, &error);
-    if (!file)
-      return usage(error);
-    if (failed(MlirOptMain(file->os(), std::move(buffer), registry, config)))
-      return 3;
-    file->keep();
-    return 0;
+  const bool isPlan = buffer->getBuffer().starts_with(tenon::plan::fileMagic);
+  if (isPlan && !toText)
+    return usage(inputPath + " is a plan file; --to-text prints it");
+  if (emits) {
+    std::string path = outputPath;
+    MlirOptMainConfig emitting = config;
+    emitting.setPassPipelineSetupFn([config, path](PassManager &manager) -> LogicalResult {
+      if (failed(config.setupPassPipeline(manager)))
+        return failure();
+      manager.addPass(tenon::createPlanEmitPass(path));
+      manager.addPass(std::make_unique<DiscardModule>());
+      return success();
+    });
+    return failed(MlirOptMain(llvm::nulls(), std::move(buffer), registry, emitting)) ? kBadInput
+                                                                                     : 0;
   }
-  MlirOptMainConfig emitting = config;
-  std::string planFile = output;
-  emitting.setPassPipelineSetupFn([config, planFile](PassManager &manager) -> LogicalResult {
-    if (failed(config.setupPassPipeline(manager)))
-      return failure();
-    manager.addPass(tenon::createPlanEmitPass(planFile));
-    manager.addPass(std::make_unique<DiscardModule>());
-    return success();
-  });
-  return failed(MlirOptMain(llvm::nulls(), std::move(buffer), registry, emitting)) ? 3 : 0;
+  auto file = openOutputFile(outputPath, &error);
+  if (!file)
+    return usage(error);
+  int code = toText ? printPlan(buffer->getBuffer(), registry, file->os())
+             : failed(MlirOptMain(file->os(), std::move(buffer), registry, config)) ? kBadInput
+                                                                                    : 0;
+  if (code == 0)
+    file->keep();
+  return code;
 }
 
 } // namespace

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "Session.h"
+#include "NamedTensors.h"
 #include "Report.h"
 
 #include "tenon/runtime/exec/Agreement.h"
-#include "tenon/runtime/exec/InputCheck.h"
 #include "tenon/runtime/exec/MemoryCheck.h"
 #include "tenon/runtime/exec/NpyFile.h"
 #include "tenon/runtime/exec/OutputAssembly.h"
@@ -84,81 +84,6 @@ int usableCores() {
   return std::max(1, CPU_COUNT(&set));
 }
 
-/// Checks the names that options give against the entry, and that files can be written after the
-/// work.
-Status checkNames(const plan::Entry &entry, const Options &options) {
-  auto check = [&](const char *flag, const std::vector<plan::IO> &known,
-                   const std::vector<NamedFile> &files) -> Status {
-    for (const auto &[name, path] : files) {
-      std::string names;
-      bool found = false;
-      for (const plan::IO &io : known) {
-        names += (names.empty() ? "" : ", ") + io.name;
-        found = found || io.name == name;
-      }
-      if (!found)
-        return Status(Code::Usage, std::string(flag) + ": '" + entry.name + "' has no '" + name +
-                                       "'; it has " + names);
-    }
-    return Status();
-  };
-  if (Status status = check("--input", entry.inputs, options.inputs); !status)
-    return status;
-  if (Status status = check("--output", entry.outputs, options.outputs); !status)
-    return status;
-  return check("--expected-output", entry.outputs, options.expectedOutputs);
-}
-
-Status checkPlaces(const Options &options) {
-  std::vector<std::string> paths = {options.json, options.trace};
-  for (const auto &[name, path] : options.outputs)
-    paths.push_back(path);
-  for (const std::string &path : paths)
-    if (!path.empty())
-      if (Status status = runtime::checkWritable(path); !status)
-        return status;
-  return Status();
-}
-
-/// Reads, draws and checks the inputs, in the entry's order.
-Expected<std::vector<HostArray>> makeInputs(const plan::Entry &entry, const Options &options) {
-  std::vector<HostArray> values;
-  for (const plan::IO &io : entry.inputs) {
-    auto given = std::find_if(options.inputs.begin(), options.inputs.end(),
-                              [&](const NamedFile &file) { return file.first == io.name; });
-    if (given == options.inputs.end()) {
-      if (!options.randomInputs)
-        return Status(Code::Usage, "input '" + io.name + "' (" +
-                                       runtime::typeAndShape(io.type, io.shape) +
-                                       ") is missing: give --input=" + io.name +
-                                       "=@FILE, or --random-inputs=SEED");
-      values.push_back(runtime::randomInput(io, *options.randomInputs));
-      continue;
-    }
-    Expected<HostArray> value = runtime::readNpy(given->second);
-    if (!value)
-      return value.status();
-    Expected<HostArray> checked = runtime::checkInput(io, std::move(*value));
-    if (!checked)
-      return checked.status();
-    values.push_back(std::move(*checked));
-  }
-  return values;
-}
-
-/// Name, type, shape and the first 16 elements, on stdout.
-void printOutput(const std::string &name, const HostArray &value) {
-  std::string text = name + " " + runtime::typeAndShape(value.type, value.shape) + ":";
-  const int64_t width = plan::byteWidth(value.type), count = value.elements();
-  for (int64_t i = 0; i < std::min<int64_t>(16, count); ++i) {
-    char number[40];
-    std::snprintf(number, sizeof(number), " %.6g",
-                  runtime::elementAsDouble(value.type, value.bytes.data() + i * width));
-    text += number;
-  }
-  std::puts((text + (count > 16 ? " ..." : "")).c_str());
-}
-
 /// One run of one rank, phase by phase.
 class Session {
 public:
@@ -176,7 +101,6 @@ private:
   Status takeSteps();
   Status finish();
   Status gatherFacts();
-  Status compare();
   bool first() const { return mesh_->rank() == 0; }
   bool loud() const { return first() && !options_.quiet; }
 
@@ -199,7 +123,7 @@ private:
   runtime::DeviceMemory arena_;
   std::unique_ptr<runtime::Executor> executor_;
   std::unique_ptr<runtime::ValueDump> dump_;
-  std::vector<HostArray> inputs_, outputs_;
+  std::vector<HostArray> inputs_, references_, outputs_;
   std::vector<runtime::StepSample> samples_;
   std::vector<std::vector<double>> opSeconds_, opWait_, opCommunication_;
   RankFacts mine_;
@@ -466,45 +390,6 @@ Status Session::gatherFacts() {
   return Status();
 }
 
-/// "[0, 3, 1]".
-std::string indexText(const std::vector<int64_t> &index) {
-  std::string text = "[";
-  for (size_t i = 0; i < index.size(); ++i)
-    text += (i ? ", " : "") + std::to_string(index[i]);
-  return text + "]";
-}
-
-Status Session::compare() {
-  Status result;
-  for (const auto &[name, path] : options_.expectedOutputs) {
-    const std::vector<plan::IO> &known = executor_->entry().outputs;
-    size_t output = size_t(std::find_if(known.begin(), known.end(),
-                                        [&](const plan::IO &io) { return io.name == name; }) -
-                           known.begin());
-    Expected<HostArray> expected = runtime::readNpy(path);
-    if (!expected)
-      return expected.status();
-    if (expected->shape != outputs_[output].shape)
-      return Status(Code::Usage,
-                    "--expected-output: '" + name + "' is " +
-                        runtime::typeAndShape(outputs_[output].type, outputs_[output].shape) +
-                        ", " + path + " holds " +
-                        runtime::typeAndShape(expected->type, expected->shape));
-    runtime::Comparison comparison =
-        runtime::compareValues(outputs_[output], *expected, options_.rtol, options_.atol);
-    facts_.checks.push_back({name, comparison.equal, comparison.maxError});
-    if (comparison.equal || !result)
-      continue;
-    char text[256];
-    std::snprintf(text, sizeof(text),
-                  " differs: max error %.6g; worst at %s: expected %.9g, found %.9g",
-                  comparison.maxError, indexText(comparison.index).c_str(), comparison.expected,
-                  comparison.found);
-    result = Status(Code::Differs, "output '" + name + "'" + text);
-  }
-  return result;
-}
-
 // Outputs whole again, written, compared; the reports.
 Status Session::finish() {
   double begin = now();
@@ -530,19 +415,9 @@ Status Session::finish() {
     return status;
   facts_.entry = &executor_->entry();
   if (first()) {
-    for (size_t i = 0; i < outputs_.size() && status; ++i) {
-      const std::string &name = executor_->entry().outputs[i].name;
-      auto wanted = std::find_if(options_.outputs.begin(), options_.outputs.end(),
-                                 [&](const NamedFile &file) { return file.first == name; });
-      if (wanted != options_.outputs.end())
-        status = runtime::writeNpy(wanted->second, outputs_[i]);
-      else if (options_.outputs.empty() && !options_.quiet)
-        printOutput(name, outputs_[i]);
-    }
-    if (std::fflush(stdout) != 0)
-      std::clearerr(stdout); // The reader has closed; that is its right.
+    status = showOutputs(*facts_.entry, options_, outputs_);
     if (status)
-      status = compare();
+      status = compareOutputs(*facts_.entry, options_, outputs_, references_, facts_.checks);
   }
   return status;
 }
@@ -573,6 +448,15 @@ Status Session::run(bool &agreed) {
     if (Status status = agree(inputs ? Status() : inputs.status()); !status)
       return status;
     inputs_ = std::move(*inputs);
+    if (first()) {
+      Expected<std::vector<HostArray>> references = readReferences(resolved, options_);
+      if (references)
+        references_ = std::move(*references);
+      if (Status status = agree(references.status()); !status)
+        return status;
+    } else if (Status status = agree(Status()); !status) {
+      return status;
+    }
     if (!options_.dumpValues.empty()) {
       Expected<std::unique_ptr<runtime::ValueDump>> dump =
           runtime::ValueDump::create(options_.dumpValues, mesh_->rank());
@@ -646,7 +530,12 @@ Status verifyPlan(const Options &options) {
   Expected<PlanFile> file = readPlan(options.plan, "");
   if (!file)
     return file.status();
-  return plan::verifyAll(file->plan);
+  if (Status status = plan::verifyAll(file->plan); !status)
+    return Status(status.code(), options.plan + ": " + status.message());
+  if (!options.quiet)
+    std::fprintf(stderr, "tp-run: %s is accepted for all %lld ranks\n", options.plan.c_str(),
+                 static_cast<long long>(plan::worldSize(file->plan)));
+  return Status();
 }
 
 Expected<int64_t> ranksOfPlan(const std::string &path) {

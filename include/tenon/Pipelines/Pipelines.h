@@ -31,8 +31,8 @@ struct CompileOptions : mlir::PassPipelineOptions<CompileOptions> {
                       llvm::cl::init(false)};
 };
 
-/// Adds the passes up to the phase `to`, each phase with its verifier. Fails when `to` names no
-/// phase.
+/// Adds the passes up to the phase `to`, each phase with its verifier. Fails, after
+/// a line on stderr, when `to` names no phase or an option of the assignment is malformed.
 mlir::LogicalResult buildCompilePipeline(mlir::OpPassManager &manager,
                                          const CompileOptions &options);
 

@@ -24,9 +24,10 @@ mlir::FailureOr<plan::Plan> verifiedPlan(mlir::ModuleOp module);
 /// Verifies and writes a plan file. On failure the file is as it was before.
 mlir::LogicalResult emitPlan(mlir::ModuleOp module, llvm::StringRef path);
 
-/// Reads a plan file as a module. Returns null, after an error at the file's location, when the
-/// runtime's reader or verifier refuses it.
-mlir::OwningOpRef<mlir::ModuleOp> importPlanFile(llvm::StringRef path, mlir::MLIRContext *context);
+/// The bytes of a plan file as a module; `name` is the file's, for messages. Returns null, after an
+/// error at the file, when the runtime's reader or verifier refuses it.
+mlir::OwningOpRef<mlir::ModuleOp> importPlanFile(llvm::StringRef bytes, llvm::StringRef name,
+                                                 mlir::MLIRContext *context);
 
 /// The pass plan-emit with its option set.
 std::unique_ptr<mlir::Pass> createPlanEmitPass(std::string path);

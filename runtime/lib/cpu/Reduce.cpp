@@ -226,10 +226,6 @@ private:
   bool empty_ = false;
 };
 
-bool isFloat(plan::DataType type) {
-  return type == plan::DataType::F32 || type == plan::DataType::BF16 || type == plan::DataType::F16;
-}
-
 } // namespace
 
 PreparedWork prepare(const plan::Reduce &op, const Binding &binding, Context &context) {

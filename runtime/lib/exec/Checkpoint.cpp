@@ -106,11 +106,11 @@ Expected<Checkpoint::Found> Checkpoint::find(const std::string &key) const {
   return found;
 }
 
-std::string Checkpoint::description() const {
+std::string Checkpoint::whereMissing() const {
   std::string text;
   for (const std::unique_ptr<SafetensorsFile> &file : files_)
     text += (text.empty() ? "" : ", ") + file->path();
-  return text.empty() ? "no files (--parameters names none)" : text;
+  return text.empty() ? ": --parameters names no safetensors file" : " in " + text;
 }
 
 void Checkpoint::unmap() {

@@ -269,9 +269,7 @@ Status Executor::checkFinite(int op) {
   const plan::Op &instruction = entry_.ops[size_t(op)];
   for (const plan::Access &access : plan::accesses(instruction)) {
     plan::DataType type = binding_.types[size_t(access.operand->buffer)];
-    bool isFloat =
-        type == plan::DataType::F32 || type == plan::DataType::BF16 || type == plan::DataType::F16;
-    if (!access.write || !isFloat)
+    if (!access.write || !plan::isFloat(type))
       continue;
     Expected<HostArray> value = operandValue(*access.operand);
     if (!value)

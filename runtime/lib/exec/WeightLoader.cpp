@@ -32,10 +32,6 @@ const char *dtypeName(DataType type) {
   return "?";
 }
 
-bool isFloat(DataType type) {
-  return type == DataType::F32 || type == DataType::BF16 || type == DataType::F16;
-}
-
 /// The stored dtype as a DataType; false when a plan cannot name it.
 bool parseDtype(const std::string &dtype, DataType &type) {
   for (DataType candidate :
@@ -175,11 +171,11 @@ Expected<Source> findSource(const plan::Weight &weight, const plan::WeightPart &
   Source source;
   if (!found.file) {
     if (!options.randomSeed)
-      return Status(Code::Plan, "key '" + view.key + "' is missing in " + checkpoint.description());
+      return Status(Code::Plan, "key '" + view.key + "' is missing" + checkpoint.whereMissing());
     if (!isFloat(view.type) || !isFloat(weight.type))
       return Status(Code::Plan, "key '" + view.key + "' of type " + plan::name(view.type) +
-                                    " cannot be random and is missing in " +
-                                    checkpoint.description());
+                                    " cannot be random and is missing" +
+                                    checkpoint.whereMissing());
     source.ones = weight.ones;
     source.seed = *options.randomSeed;
     return source;

@@ -4,6 +4,10 @@
 
 namespace tenon::plan {
 
+bool isFloat(DataType type) {
+  return type == DataType::F32 || type == DataType::BF16 || type == DataType::F16;
+}
+
 int64_t byteWidth(DataType type) {
   switch (type) {
   case DataType::F32:

@@ -12,9 +12,6 @@
 namespace tenon::plan {
 namespace {
 
-bool isFloat(DataType type) {
-  return type == DataType::F32 || type == DataType::BF16 || type == DataType::F16;
-}
 bool isInteger(DataType type) { return type == DataType::I32 || type == DataType::I64; }
 
 std::string number(int64_t i) { return std::to_string(i); }

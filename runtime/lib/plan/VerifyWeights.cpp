@@ -81,10 +81,6 @@ Complaint checkView(const View &view) {
   return "";
 }
 
-bool isFloat(DataType type) {
-  return type == DataType::F32 || type == DataType::BF16 || type == DataType::F16;
-}
-
 } // namespace
 
 Complaint checkWeight(const Plan &plan, const Weight &weight) {

@@ -269,7 +269,12 @@ public:
   FailureOr<plan::Plan> run() {
     auto meshes = module.getOps<MeshOp>();
     if (!llvm::hasSingleElement(meshes))
-      return module.emitError("expected one plan.mesh"), failure();
+      return emitError(module.getLoc())
+                 << (meshes.empty()
+                         ? "not a plan: no plan.mesh; --tp-compile=\"mesh=AXIS:SIZE\" makes a plan "
+                           "of a graph"
+                         : "expected one plan.mesh"),
+             failure();
     MeshOp mesh = *meshes.begin();
     axes = AxisNumbers(mesh);
     for (auto [name, size, parent] :

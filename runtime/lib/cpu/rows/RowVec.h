@@ -35,10 +35,6 @@ static inline Lanes loadLanes(const float *p) {
     v.part[i] = loadNative(p + i * kNative);
   return v;
 }
-static inline void storeLanes(float *p, const Lanes &v) {
-  for (int i = 0; i < kParts; ++i)
-    storeNative(p + i * kNative, v.part[i]);
-}
 static inline Lanes splat(float x) {
   Lanes v;
   for (int i = 0; i < kParts; ++i)

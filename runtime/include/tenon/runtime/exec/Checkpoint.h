@@ -25,8 +25,8 @@ public:
   /// Finds a key; `file` is null when no file has it. Fails with Code::Plan when two have it.
   Expected<Found> find(const std::string &key) const;
 
-  /// The files, for messages.
-  std::string description() const;
+  /// Behind "is missing": " in A, B", or that no file was given.
+  std::string whereMissing() const;
   void unmap();
 
 private:

@@ -21,6 +21,8 @@ namespace tenon::plan {
 enum class DataType : uint8_t { F32, BF16, F16, I32, I64, I1 };
 /// Returns bytes per element: 4, 2, 2, 4, 8, 1.
 int64_t byteWidth(DataType type);
+/// True for F32, BF16, F16.
+bool isFloat(DataType type);
 /// Returns "f32", "bf16", "f16", "i32", "i64", "i1".
 const char *name(DataType type);
 
