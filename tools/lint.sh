@@ -35,9 +35,9 @@ known = {os.path.realpath(os.path.join(c["directory"], c["file"])) for c in json
 print("\n".join(f for f in sys.argv[1:] if os.path.realpath(f) in known))
 PY
   )
-  # g++'s own warning options are unknown to clang.
+  # g++'s own warning options are unknown to clang, and omp.h comes with g++.
   tidy_command=(clang-tidy-22 -p build --quiet --extra-arg=-Wno-unknown-warning-option
-    --extra-arg=-Wno-ignored-optimization-argument)
+    --extra-arg=-Wno-ignored-optimization-argument "--extra-arg=-idirafter$(g++ -print-file-name=include)")
   ((fix)) && tidy_command+=(--fix) && jobs=1
   tidy_status=0
   printf '%s\0' "${sources[@]}" | xargs -0 -P "$jobs" -n 1 "${tidy_command[@]}" 2> >(grep -v 'warnings\? generated' >&2) ||

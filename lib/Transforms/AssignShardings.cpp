@@ -93,7 +93,7 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
     double value = solver::evaluate(built->problem, solution.choice);
     if (!(std::abs(value - solution.objective) <= 1e-9 * std::max(1.0, std::abs(value)) + 1e-15)) {
       emitError(module.getLoc()) << "the solver's objective " << solution.objective
-                         << " differs from its evaluation " << value;
+                                 << " differs from its evaluation " << value;
       return signalPassFailure();
     }
     write(module, mesh, *built, solution, model, seconds);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // tp-verify-graph: the invariant of the phase `graph`: every op has a sharding rule that fits its
-// shapes, every global is a typed extern with a view, and no two globals are the same view; there is
-// something to run.
+// shapes, every global is a typed extern with a view, and no two globals are the same view; there
+// is something to run.
 
 #include "tenon/Transforms/Passes.h"
 

@@ -102,7 +102,6 @@ Expected<std::vector<HostArray>> makeInputs(const plan::Entry &entry, const Opti
   return values;
 }
 
-
 Expected<std::vector<HostArray>> readReferences(const plan::Entry &entry, const Options &options) {
   std::vector<HostArray> references;
   for (const auto &[name, path] : options.expectedOutputs) {
@@ -144,9 +143,8 @@ Status compareOutputs(const plan::Entry &entry, const Options &options,
   Status result;
   for (size_t i = 0; i < references.size(); ++i) {
     const std::string &name = options.expectedOutputs[i].first;
-    runtime::Comparison comparison =
-        runtime::compareValues(outputs[outputNumber(entry, name)], references[i], options.rtol,
-                               options.atol);
+    runtime::Comparison comparison = runtime::compareValues(
+        outputs[outputNumber(entry, name)], references[i], options.rtol, options.atol);
     checks.push_back({name, comparison.equal, comparison.maxError});
     if (comparison.equal || !result)
       continue;

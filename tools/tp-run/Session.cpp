@@ -24,6 +24,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <thread>
+#include <tuple>
 #include <unistd.h>
 
 namespace tenon::tprun {
@@ -520,7 +521,7 @@ Status runRank(const RankContext &context, bool &agreed) {
   }
   // Giving up groups is collective under MPI: it would wait for ranks that wait for this one.
   if (!agreed && !status && !context.local)
-    (void)session.release();
+    std::ignore = session.release();
   // What is printed from here on is the message, not where this rank was.
   context.state.quiet = true;
   return status;

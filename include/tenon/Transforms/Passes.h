@@ -14,8 +14,8 @@ namespace tenon {
 #define GEN_PASS_REGISTRATION
 #include "tenon/Transforms/Passes.h.inc"
 
-/// Why no run of tp-assign-shardings can take these options: a malformed mesh, an unknown machine or
-/// memory. Empty when it can.
+/// Why no run of tp-assign-shardings can take these options: a malformed mesh, an unknown machine
+/// or memory. Empty when it can.
 std::string checkOptions(const AssignShardingsPassOptions &options);
 
 } // namespace tenon

@@ -174,8 +174,7 @@ Expected<Source> findSource(const plan::Weight &weight, const plan::WeightPart &
       return Status(Code::Plan, "key '" + view.key + "' is missing" + checkpoint.whereMissing());
     if (!isFloat(view.type) || !isFloat(weight.type))
       return Status(Code::Plan, "key '" + view.key + "' of type " + plan::name(view.type) +
-                                    " cannot be random and is missing" +
-                                    checkpoint.whereMissing());
+                                    " cannot be random and is missing" + checkpoint.whereMissing());
     source.ones = weight.ones;
     source.seed = *options.randomSeed;
     return source;

@@ -53,7 +53,7 @@ TEST_F(NpyFileTest, everyTypeThereAndBack) {
 }
 
 TEST_F(NpyFileTest, scalarsVectorsAndEmptyArrays) {
-  for (std::vector<int64_t> shape : {std::vector<int64_t>{}, {3}, {0, 4}}) {
+  for (const std::vector<int64_t> &shape : {std::vector<int64_t>{}, {3}, {0, 4}}) {
     HostArray array{DataType::I32, shape, {}};
     array.bytes.resize(size_t(array.elements()) * 4);
     ASSERT_TRUE(writeNpy(directory / "x.npy", array));

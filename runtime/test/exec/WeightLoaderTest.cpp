@@ -130,7 +130,8 @@ TEST_F(WeightLoaderTest, missingKeysNameKeyAndFiles) {
       checkpoint(R"({"v":{"dtype":"F32","shape":[5],"data_offsets":[0,20]}})", numbers(1, 5)));
   EXPECT_THAT(message, HasSubstr("key 'w' is missing in"));
   EXPECT_THAT(message, HasSubstr("model.safetensors"));
-  EXPECT_THAT(refusal(Checkpoint()), HasSubstr("'w' is missing: --parameters names no safetensors file"));
+  EXPECT_THAT(refusal(Checkpoint()),
+              HasSubstr("'w' is missing: --parameters names no safetensors file"));
 }
 
 TEST_F(WeightLoaderTest, wrongShapesAndTypesNameKeyAndFile) {

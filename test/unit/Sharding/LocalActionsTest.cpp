@@ -51,7 +51,7 @@ TEST(LocalActions, EvenLeadingDimensionNeedsNoCopies) {
   Sharding cut{{{0}, {}}, {}, Reduction::Sum}, whole = Sharding::replicated(2);
   Sharding partial = whole;
   partial.partial = {0};
-  for (auto [step, before] :
+  for (const auto &[step, before] :
        {std::pair<Step, Sharding>{{StepKind::AllGather, {0}, 0, -1, whole}, cut},
         {{StepKind::ReduceScatter, {0}, 0, -1, cut}, partial},
         {{StepKind::AllReduce, {0}, -1, -1, whole}, partial}})

@@ -6,7 +6,6 @@
 
 using namespace tenon::solver;
 using namespace tenon::solver::test;
-using ::testing::HasSubstr;
 
 TEST(ProblemJson, RoundTripKeepsEveryBit) {
   std::mt19937 random(3);
