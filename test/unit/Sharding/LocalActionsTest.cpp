@@ -152,17 +152,6 @@ static void tryAll(const Mesh &mesh, const std::vector<std::vector<int64_t>> &sh
   EXPECT_GT(tried, 100);
 }
 
-static std::vector<std::vector<int64_t>> shapesUpTo(int64_t oneDimension,
-                                                    const std::vector<int64_t> &sizes) {
-  std::vector<std::vector<int64_t>> shapes;
-  for (int64_t n = 1; n <= oneDimension; ++n)
-    shapes.push_back({n});
-  for (int64_t n : sizes)
-    for (int64_t m : sizes)
-      shapes.push_back({n, m});
-  return shapes;
-}
-
 TEST(LocalActions, EveryStepOverTwo) { tryAll(meshOf({2}), shapesUpTo(9, {1, 2, 3, 5, 8})); }
 TEST(LocalActions, EveryStepOverThree) { tryAll(meshOf({3}), shapesUpTo(9, {1, 2, 3, 5, 7, 9})); }
 TEST(LocalActions, EveryStepOverFour) { tryAll(meshOf({4}), shapesUpTo(9, {1, 2, 3, 5, 8})); }

@@ -309,4 +309,15 @@ std::string Ranks::differs(const Sharding &sharding) const {
   return {};
 }
 
+std::vector<std::vector<int64_t>> shapesUpTo(int64_t oneDimension,
+                                             const std::vector<int64_t> &sizes) {
+  std::vector<std::vector<int64_t>> shapes;
+  for (int64_t n = 1; n <= oneDimension; ++n)
+    shapes.push_back({n});
+  for (int64_t n : sizes)
+    for (int64_t m : sizes)
+      shapes.push_back({n, m});
+  return shapes;
+}
+
 } // namespace tenon::sharding::test

@@ -63,4 +63,8 @@ private:
 /// Select.
 Array apply(const LocalAction &action, const Array &array, int64_t piece, int64_t pieces);
 
+/// Shapes to try: [1] to [oneDimension], and every pair of `sizes`.
+std::vector<std::vector<int64_t>> shapesUpTo(int64_t oneDimension,
+                                             const std::vector<int64_t> &sizes);
+
 } // namespace tenon::sharding::test

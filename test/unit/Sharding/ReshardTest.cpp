@@ -182,17 +182,6 @@ static void tryAllPairs(const Mesh &mesh, const std::vector<std::vector<int64_t>
     }
 }
 
-static std::vector<std::vector<int64_t>> shapesUpTo(int64_t oneDimension,
-                                                    const std::vector<int64_t> &sizes) {
-  std::vector<std::vector<int64_t>> shapes;
-  for (int64_t n = 1; n <= oneDimension; ++n)
-    shapes.push_back({n});
-  for (int64_t n : sizes)
-    for (int64_t m : sizes)
-      shapes.push_back({n, m});
-  return shapes;
-}
-
 TEST(Reshard, EveryPairOverTwo) { tryAllPairs(meshOf({2}), shapesUpTo(9, {1, 2, 3, 4, 5, 7, 8})); }
 TEST(Reshard, EveryPairOverThree) {
   tryAllPairs(meshOf({3}), shapesUpTo(9, {1, 2, 3, 4, 5, 7, 8}));
