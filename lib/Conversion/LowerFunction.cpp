@@ -124,7 +124,7 @@ bool FunctionLowering::ownsBuffer(Value value, const Operand &region) {
   Operation *op = value.getDefiningOp();
   if (!op || !value.hasOneUse() ||
       isa<ml_program::GlobalLoadConstOp, tp::ConstantOp, tp::ReshapeOp, tp::TransposeOp,
-          tp::BroadcastOp, tp::SliceOp, tp::ConvertOp, tp::CollectiveOpInterface,
+          tp::BroadcastOp, tp::SliceOp, tp::ConvertOp, tp::TakeOp, tp::CollectiveOpInterface,
           tp::MaskPaddingOp>(op))
     return false;
   return build.buffer(region).kind == plan::Buffer::Kind::Arena &&

@@ -33,13 +33,6 @@ public:
     plan::Weight weight;
     weight.type = *plan::toDataType(type.getElementType());
     weight.elements = type.getNumElements();
-    plan::DataType stored = weight.type;
-    if (auto attr = global->getAttrOfType<TypeAttr>(tp::kStoredAttr)) {
-      FailureOr<plan::DataType> known = plan::toDataType(attr.getValue());
-      if (failed(known))
-        return global.emitOpError() << tp::kStoredAttr << " is no type of plans: " << attr;
-      stored = *known;
-    }
     if (auto parts = global->getAttrOfType<ArrayAttr>(tp::kPartsAttr)) {
       for (Attribute attr : parts) {
         auto part = dyn_cast<DictionaryAttr>(attr);
@@ -48,12 +41,13 @@ public:
         if (!offset || !strides)
           return global.emitOpError() << "malformed part " << attr;
         if (failed(addPart(global, weight, part.getAs<tp::ViewAttr>("view"),
-                           part.getAs<tp::ShardingAttr>("sharding"), stored, offset.getInt(),
-                           strides.asArrayRef().vec())))
+                           part.getAs<tp::ShardingAttr>("sharding"), part.getAs<TypeAttr>("stored"),
+                           offset.getInt(), strides.asArrayRef().vec())))
           return failure();
       }
     } else if (failed(addPart(global, weight, global->getAttrOfType<tp::ViewAttr>(tp::kViewAttr),
-                              global->getAttrOfType<tp::ShardingAttr>(tp::kShardingAttr), stored, 0,
+                              global->getAttrOfType<tp::ShardingAttr>(tp::kShardingAttr),
+                              global->getAttrOfType<TypeAttr>(tp::kStoredAttr), 0,
                               plan::contiguousStrides(type.getShape())))) {
       return failure();
     }
@@ -65,10 +59,17 @@ public:
 
 private:
   LogicalResult addPart(ml_program::GlobalOp global, plan::Weight &weight, tp::ViewAttr view,
-                        tp::ShardingAttr sharding, plan::DataType stored, int64_t offset,
+                        tp::ShardingAttr sharding, TypeAttr storedType, int64_t offset,
                         std::vector<int64_t> strides) {
     if (!view)
       return global.emitOpError() << "has no " << tp::kViewAttr;
+    plan::DataType stored = weight.type;
+    if (storedType) {
+      FailureOr<plan::DataType> known = plan::toDataType(storedType.getValue());
+      if (failed(known))
+        return global.emitOpError() << tp::kStoredAttr << " is no type of plans: " << storedType;
+      stored = *known;
+    }
     auto value = sharding::Sharding::replicated(view.getSizes().size());
     if (sharding) {
       auto parsed = tp::toSharding(sharding, view.getSizes().size(), mesh,
@@ -122,8 +123,8 @@ struct ConvertTPToPlan : tenon::impl::ConvertTPToPlanPassBase<ConvertTPToPlan> {
       plan.mesh.push_back({axis.name, axis.size, axis.parent});
     plan.producer = "tenon 0.1.0";
     plan.model = text(tp::kModelAttr);
-    plan.machine = text("tp.machine");
-    plan.certificate = text("tp.certificate");
+    plan.machine = text(tp::kMachineAttr);
+    plan.certificate = text(tp::kCertificateAttr);
 
     llvm::StringSet<> loaded;
     module.walk([&](ml_program::GlobalLoadConstOp load) {

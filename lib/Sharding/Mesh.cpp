@@ -5,6 +5,7 @@
 
 #include "tenon/runtime/plan/Blocks.h"
 
+#include <set>
 #include <tuple>
 
 namespace tenon::sharding {
@@ -35,6 +36,33 @@ std::vector<int64_t> Mesh::coordinates(int64_t rank) const {
   for (size_t i = axes.size(); i-- > 0; rank /= axes[i].size)
     result[i] = rank % axes[i].size;
   return result;
+}
+
+std::string illegal(const Mesh &mesh) {
+  constexpr int64_t mostRanks = 65536,
+                    mostLive = 8; // Strategies grow exponentially with live axes.
+  constexpr size_t mostAxes = 16;
+  int64_t ranks = 1, live = 0;
+  std::set<std::string> names;
+  for (const MeshAxis &axis : mesh.axes) {
+    if (axis.name.empty())
+      return "an axis has no name";
+    if (axis.size < 1)
+      return "axis sizes are at least 1, found " + std::to_string(axis.size);
+    if (!names.insert(axis.name).second)
+      return "axis \"" + axis.name + "\" is named more than once";
+    if (axis.parent == axis.name && axis.name.find('.') != std::string::npos)
+      return "axis \"" + axis.name + "\": a dot in a name is kept for parts of an axis";
+    live += axis.size > 1;
+    if (axis.size > mostRanks || (ranks *= axis.size) > mostRanks)
+      return "more than " + std::to_string(mostRanks) + " ranks";
+  }
+  if (mesh.axes.size() > mostAxes)
+    return std::to_string(mesh.axes.size()) + " axes, expected at most " + std::to_string(mostAxes);
+  if (live > mostLive)
+    return std::to_string(live) + " axes of more than one rank, expected at most " +
+           std::to_string(mostLive);
+  return "";
 }
 
 bool Sharding::isReplicated() const {

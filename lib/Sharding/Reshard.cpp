@@ -135,7 +135,7 @@ struct ReshardGraph::Impl {
     std::vector<Arc> list;
     AxisList unused;
     for (int axis = 0; axis < static_cast<int>(mesh.axes.size()); ++axis)
-      if (!contains(now.partial, axis) &&
+      if (mesh.axes[axis].size > 1 && !contains(now.partial, axis) &&
           std::none_of(now.dims.begin(), now.dims.end(),
                        [&](const AxisList &axes) { return contains(axes, axis); }))
         unused.push_back(axis);

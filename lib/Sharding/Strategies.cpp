@@ -21,47 +21,49 @@ std::optional<std::vector<Strategy>> enumerateStrategies(const Rule &rule, const
     for (int operand : rule.linearOperands)
       choices.push_back(factors + 1 + operand);
 
+  // An axis of size 1 shards nothing: there is no choice for it.
+  AxisList axes;
+  for (size_t axis = 0; axis < mesh.axes.size(); ++axis)
+    if (mesh.axes[axis].size > 1)
+      axes.push_back(static_cast<int>(axis));
   // Most combinations may be illegal: bound the tries too, generously.
   double combinations = 1;
-  for (const MeshAxis &axis : mesh.axes)
-    combinations *= axis.size > 1 ? static_cast<double>(choices.size()) : 1.0;
+  for (size_t i = 0; i < axes.size(); ++i)
+    combinations *= static_cast<double>(choices.size());
   if (combinations > 64.0 * static_cast<double>(limit))
     return std::nullopt;
 
   std::vector<Strategy> result;
-  std::vector<size_t> digits(mesh.axes.size(), 0);
+  std::vector<size_t> digits(axes.size(), 0);
   for (;;) {
     Strategy strategy;
     strategy.factorAxes.resize(factors);
     bool consistent = true;
-    for (size_t axis = 0; axis < digits.size(); ++axis) {
-      int choice = choices[digits[axis]];
+    for (size_t digit = 0; digit < digits.size(); ++digit) {
+      const int choice = choices[digits[digit]], axis = axes[digit];
       if (choice < 0)
         continue;
       if (choice < factors) {
-        strategy.factorAxes[choice].push_back(static_cast<int>(axis));
+        strategy.factorAxes[choice].push_back(axis);
         continue;
       }
       int operand = choice - factors - 1;
       consistent &= strategy.partial.empty() || strategy.partialOperand == operand;
       strategy.partialOperand = operand;
-      strategy.partial.push_back(static_cast<int>(axis));
+      strategy.partial.push_back(axis);
     }
-    // An axis of size 1 shards nothing: only "nothing" is kept for it.
-    for (size_t axis = 0; axis < digits.size(); ++axis)
-      consistent &= mesh.axes[axis].size > 1 || digits[axis] == 0;
     if (consistent && illegal(rule, strategy, mesh).empty()) {
       if (result.size() == limit)
         return std::nullopt;
       result.push_back(std::move(strategy));
     }
-    size_t axis = digits.size();
+    size_t digit = digits.size();
     for (;;) {
-      if (axis == 0)
+      if (digit == 0)
         return result;
-      if (++digits[--axis] < choices.size())
+      if (++digits[--digit] < choices.size())
         break;
-      digits[axis] = 0;
+      digits[digit] = 0;
     }
   }
 }

@@ -126,6 +126,7 @@ Solution solveByElimination(const ShardingProblem &problem, int64_t tableLimit) 
   }
   solution.objective = evaluate(problem, solution.choice);
   solution.feasible = std::isfinite(solution.objective);
+  solution.rawBound = solution.bound;
   // The same sum in another order: what is a rounding apart is equal, and a bound never exceeds its
   // objective.
   const double rounding = solution.exact ? 1e-9 : 1e-12;

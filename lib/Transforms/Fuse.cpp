@@ -166,6 +166,13 @@ bool fuseExpression(Operation *root) {
   if (expression.absorbed.size() < 2 || expression.operators > kMaxOperators ||
       expression.inputs.empty())
     return false;
+  // A constant that gives the result its shape is not an operand any more.
+  SmallVector<ArrayRef<int64_t>> shapes;
+  for (Value input : expression.inputs)
+    shapes.push_back(typeOf(input).getShape());
+  if (auto shape = broadcastShapes(shapes);
+      failed(shape) || ArrayRef<int64_t>(*shape) != typeOf(root->getResult(0)).getShape())
+    return false;
   OpBuilder builder(root);
   auto fused = ElementwiseOp::create(builder, root->getLoc(), root->getResult(0).getType(),
                                      expression.text, expression.inputs.getArrayRef());

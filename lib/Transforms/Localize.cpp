@@ -41,6 +41,8 @@ private:
   /// Masks what a reduction over padded dimensions could see.
   void maskOperands(Operation *op, const sharding::Rule &rule, const sharding::Strategy &strategy,
                     SmallVector<Value> &operands);
+  void maskPositions(Operation *op, const sharding::Rule &rule, const sharding::Strategy &strategy,
+                     SmallVector<Value> &operands);
   Value mask(Operation *op, Value local, Value global, const Sharding &sharding,
              const sharding::DimFactors &factors, double value, const sharding::Rule &rule,
              unsigned operand);
@@ -51,6 +53,7 @@ private:
   OpBuilder builder;
   IRMapping mapping;
   llvm::DenseMap<Value, Padding> padding; ///< By global value.
+  llvm::DenseSet<Value> infinite;         ///< Global values whose real elements may be infinite.
 };
 
 LogicalResult FunctionLocalizer::createFunction() {
@@ -67,6 +70,7 @@ LogicalResult FunctionLocalizer::createFunction() {
   }
   target = func::FuncOp::create(builder, source.getLoc(), source.getName(),
                                 builder.getFunctionType(source.getArgumentTypes(), results));
+  target.setVisibility(source.getVisibility());
   for (unsigned i = 0; i < source.getNumArguments(); ++i)
     for (NamedAttribute attribute : source.getArgAttrDict(i) ? source.getArgAttrDict(i).getValue()
                                                              : ArrayRef<NamedAttribute>())
@@ -150,6 +154,8 @@ void FunctionLocalizer::localizeCollective(Operation *op, const Sharding &to) {
   Operation *local = tp::detail::cloneLocal(op, builder, mapping.lookup(input),
                                             localType(typeOf(result), to, mesh));
   mapping.map(result, local->getResult(0));
+  if (infinite.contains(input))
+    infinite.insert(result);
   // Collectives add padding of zeros only; gathers cut it.
   bool padded = hasPadding(typeOf(result).getShape(), to, mesh);
   padding[result] = padded ? worse(padding.lookup(input), Padding::Zero) : Padding::None;
@@ -203,6 +209,23 @@ void FunctionLocalizer::maskOperands(Operation *op, const sharding::Rule &rule,
   }
 }
 
+// Positions beyond the owned ones must lie in the tables too.
+void FunctionLocalizer::maskPositions(Operation *op, const sharding::Rule &rule,
+                                      const sharding::Strategy &strategy,
+                                      SmallVector<Value> &operands) {
+  auto rope = dyn_cast<RopeOp>(op);
+  if (!rope || !rope.getPositions())
+    return;
+  const unsigned index = rope.getPositionsMutable().begin()->getOperandNumber();
+  Padding state = padding.lookup(rope.getPositions());
+  if (state == Padding::None || state == Padding::Zero)
+    return;
+  Sharding sharding = sharding::operandSharding(rule, strategy, index);
+  for (const sharding::DimFactors &factors : rule.operands[index])
+    operands[index] =
+        mask(op, operands[index], rope.getPositions(), sharding, factors, 0.0, rule, index);
+}
+
 LogicalResult FunctionLocalizer::localizeGraphOp(Operation *op) {
   auto decided = shardings.strategyOf(op);
   if (failed(decided))
@@ -214,11 +237,14 @@ LogicalResult FunctionLocalizer::localizeGraphOp(Operation *op) {
                                << "', which is sharded, but has no block offset";
   SmallVector<Value> operands;
   SmallVector<Padding> states;
+  SmallVector<bool> infinities;
   for (Value operand : op->getOperands()) {
     operands.push_back(mapping.lookup(operand));
-    states.push_back(padding.lookup(operand));
+    infinities.push_back(infinite.contains(operand));
+    states.push_back(infinities.back() ? Padding::Unknown : padding.lookup(operand));
   }
   maskOperands(op, rule, strategy, operands);
+  maskPositions(op, rule, strategy, operands);
   SmallVector<Type> types;
   SmallVector<SmallVector<bool>> padded;
   for (OpResult result : op->getResults()) {
@@ -235,6 +261,8 @@ LogicalResult FunctionLocalizer::localizeGraphOp(Operation *op) {
   mapping.map(op->getResults(), local->getResults());
   for (auto [result, dims] : llvm::zip_equal(op->getResults(), padded))
     padding[result] = paddingOf(op, states, dims);
+  if (mayBeInfinite(op, infinities))
+    infinite.insert_range(op->getResults());
   return success();
 }
 

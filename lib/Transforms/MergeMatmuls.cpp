@@ -51,7 +51,7 @@ std::optional<Candidate> candidateOf(MatMulOp matmul) {
   candidate.matmul = matmul;
   candidate.weight = matmul.getRhs().getDefiningOp<ml_program::GlobalLoadConstOp>();
   if (failed(einsum) || !candidate.weight || !matmul.getRhs().hasOneUse() || matmul.getBias() ||
-      matmul.getResidual())
+      matmul.getResidual() || matmul.getActivation() != ActivationKind::None)
     return std::nullopt;
   StringRef lhs(einsum->lhs), rhs(einsum->rhs), result(einsum->result);
   for (char c : lhs)
@@ -88,6 +88,7 @@ struct MergeMatmuls : tenon::impl::MergeMatmulsPassBase<MergeMatmuls> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     SymbolTable symbols(module);
+    made.clear();
     // How often each global is loaded: a weight with other users is left alone.
     llvm::DenseMap<StringAttr, int> loads;
     module.walk(
@@ -115,11 +116,11 @@ struct MergeMatmuls : tenon::impl::MergeMatmulsPassBase<MergeMatmuls> {
           groups.push_back(std::move(group));
     }
     // Merge a set of weights only when all of their loads are in groups of this very set.
-    std::map<std::string, int> occurrences;
+    std::map<GlobalNames, int> occurrences;
     for (const auto &group : groups)
-      ++occurrences[nameOf(group)];
+      ++occurrences[namesOf(weightsOf(group))];
     for (auto &group : groups) {
-      int expected = occurrences[nameOf(group)];
+      int expected = occurrences[namesOf(weightsOf(group))];
       bool complete = llvm::all_of(group, [&](const Candidate &c) {
         auto mergeable = [&](ml_program::GlobalLoadConstOp load) {
           auto global = symbols.lookup<ml_program::GlobalOp>(load.getGlobal().getLeafReference());
@@ -134,12 +135,19 @@ struct MergeMatmuls : tenon::impl::MergeMatmulsPassBase<MergeMatmuls> {
   }
 
 private:
-  static std::string nameOf(ArrayRef<Candidate> group) {
-    std::string name;
+  using GlobalNames = std::vector<std::string>;
+
+  static SmallVector<ml_program::GlobalLoadConstOp> weightsOf(ArrayRef<Candidate> group) {
+    SmallVector<ml_program::GlobalLoadConstOp> loads;
     for (const Candidate &candidate : group)
-      name += (name.empty() ? "" : "+") +
-              const_cast<Candidate &>(candidate).weight.getGlobal().getLeafReference().str();
-    return name;
+      loads.push_back(candidate.weight);
+    return loads;
+  }
+  static GlobalNames namesOf(ArrayRef<ml_program::GlobalLoadConstOp> loads) {
+    GlobalNames names;
+    for (ml_program::GlobalLoadConstOp load : loads)
+      names.push_back(load.getGlobal().getLeafReference().str());
+    return names;
   }
 
   /// A global made of the parts' globals; found again when another entry point merges the same
@@ -148,17 +156,14 @@ private:
                                     RankedTensorType type,
                                     ArrayRef<std::pair<int64_t, SmallVector<int64_t>>> places,
                                     SymbolTable &symbols) {
-    std::string name;
-    for (ml_program::GlobalLoadConstOp part : parts)
-      name += (name.empty() ? "" : "+") + part.getGlobal().getLeafReference().str();
-    if (auto existing = symbols.lookup<ml_program::GlobalOp>(name))
-      return existing;
+    GlobalNames names = namesOf(parts);
+    ml_program::GlobalOp &merged = made[names];
+    if (merged)
+      return merged;
     OpBuilder builder(&getContext());
     SmallVector<Attribute> dictionaries;
-    Attribute stored;
-    for (auto [part, place] : llvm::zip_equal(parts, places)) {
-      auto global = symbols.lookup<ml_program::GlobalOp>(
-          const_cast<ml_program::GlobalLoadConstOp &>(part).getGlobal().getLeafReference());
+    for (auto [name, place] : llvm::zip_equal(names, places)) {
+      auto global = symbols.lookup<ml_program::GlobalOp>(name);
       NamedAttrList list;
       list.set("view", global->getAttr(kViewAttr));
       list.set("sharding", global->getAttr(kShardingAttr));
@@ -166,22 +171,22 @@ private:
                builder.getDenseI64ArrayAttr(cast<RankedTensorType>(global.getType()).getShape()));
       list.set("offset", builder.getI64IntegerAttr(place.first));
       list.set("strides", builder.getDenseI64ArrayAttr(place.second));
-      if (Attribute attr = global->getAttr(kStoredAttr))
-        stored = attr;
+      if (Attribute stored = global->getAttr(kStoredAttr))
+        list.set("stored", stored);
       dictionaries.push_back(list.getDictionary(&getContext()));
     }
-    auto first = symbols.lookup<ml_program::GlobalOp>(
-        const_cast<ml_program::GlobalLoadConstOp &>(parts.front()).getGlobal().getLeafReference());
+    auto first = symbols.lookup<ml_program::GlobalOp>(names.front());
     builder.setInsertionPoint(first);
-    auto merged = ml_program::GlobalOp::create(
-        builder, first.getLoc(), name, type, /*is_mutable=*/false,
+    merged = ml_program::GlobalOp::create(
+        builder, first.getLoc(), llvm::join(names, "+"), type, /*is_mutable=*/false,
         ml_program::ExternAttr::get(&getContext(), type), builder.getStringAttr("private"));
     merged->setAttr(kPartsAttr, builder.getArrayAttr(dictionaries));
-    if (stored)
-      merged->setAttr(kStoredAttr, stored);
-    symbols.insert(merged);
+    symbols.insert(merged); // Renames it where a global has this name.
     return merged;
   }
+
+  /// Merged globals by the names of their parts.
+  std::map<GlobalNames, ml_program::GlobalOp> made;
 
   void merge(std::vector<Candidate> &group, SymbolTable &symbols) {
     MatMulOp firstMatMul = group.front().matmul;
@@ -235,7 +240,7 @@ private:
       return ml_program::GlobalLoadConstOp::create(builder, loc, type,
                                                    FlatSymbolRefAttr::get(global.getSymNameAttr()));
     };
-    char n = 'n';
+    char n = 'a'; // A matmul of a plan has fewer dimensions than there are letters.
     while (StringRef(shape.rows + shape.contracted).contains(n))
       ++n;
     std::string lhs = shape.rows + shape.contracted;

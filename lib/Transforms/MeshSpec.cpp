@@ -14,7 +14,6 @@ std::optional<sharding::Mesh> tenon::parseMesh(StringRef text, std::string &erro
   sharding::Mesh mesh;
   SmallVector<StringRef> parts;
   text.split(parts, ',');
-  int64_t total = 1;
   for (StringRef part : parts) {
     auto [name, number] = part.split(':');
     int64_t size = 0;
@@ -25,16 +24,11 @@ std::optional<sharding::Mesh> tenon::parseMesh(StringRef text, std::string &erro
                   .str();
       return std::nullopt;
     }
-    if (llvm::any_of(mesh.axes,
-                     [&](const sharding::MeshAxis &axis) { return axis.name == name; })) {
-      error = ("axis '" + name + "' is named twice in mesh '" + text + "'").str();
-      return std::nullopt;
-    }
-    if (__builtin_mul_overflow(total, size, &total) || total > 65536) {
-      error = ("mesh '" + text + "' has more than 65536 ranks").str();
-      return std::nullopt;
-    }
     mesh.axes.push_back({name.str(), size, name.str()});
+  }
+  if (std::string why = sharding::illegal(mesh); !why.empty()) {
+    error = "mesh '" + text.str() + "': " + why;
+    return std::nullopt;
   }
   return mesh;
 }

@@ -39,6 +39,11 @@ static Padding keepsZero(Padding padding) {
   return padding == Padding::None ? Padding::Zero : padding;
 }
 
+/// Padding through a function with f(0) = 0 that may make finite values infinite.
+static Padding onlyZero(Padding padding) {
+  return padding == Padding::None || padding == Padding::Zero ? Padding::Zero : Padding::Unknown;
+}
+
 static Padding ofUnary(UnaryKind kind, Padding padding) {
   switch (kind) {
   case UnaryKind::Neg:
@@ -68,17 +73,20 @@ static Padding ofUnary(UnaryKind kind, Padding padding) {
 
 static Padding ofBinary(BinaryKind kind, Padding lhs, Padding rhs) {
   // None: this operand is broadcast along the padded dimension and holds real, finite data there.
+  const bool zero = lhs == Padding::Zero || rhs == Padding::Zero;
   switch (kind) {
   case BinaryKind::Add:
   case BinaryKind::Sub:
+    if (lhs == Padding::Zero && rhs == Padding::Zero)
+      return Padding::Zero;
+    // Two finite numbers may have no finite sum or product.
+    return zero ? worse(worse(lhs, rhs), Padding::Finite) : Padding::Unknown;
   case BinaryKind::Max:
   case BinaryKind::Min:
     return lhs == Padding::Zero && rhs == Padding::Zero ? Padding::Zero
                                                         : worse(worse(lhs, rhs), Padding::Finite);
   case BinaryKind::Mul:
-    if (worse(lhs, rhs) == Padding::Unknown)
-      return Padding::Unknown;
-    return lhs == Padding::Zero || rhs == Padding::Zero ? Padding::Zero : Padding::Finite;
+    return zero && worse(lhs, rhs) != Padding::Unknown ? Padding::Zero : Padding::Unknown;
   case BinaryKind::Div:
     // Division by real data keeps zero; division by padding is anything.
     return rhs == Padding::None ? keepsZero(lhs) : Padding::Unknown;
@@ -138,11 +146,12 @@ Padding tenon::paddingOf(Operation *op, ArrayRef<Padding> operands, ArrayRef<boo
         Padding result = keepsZero(operands[0]);
         return repeats(broadcast.getInput(), padded) ? worse(result, Padding::Finite) : result;
       })
-      .Case<ReshapeOp, TransposeOp, SliceOp, ConvertOp, TakeOp, RopeOp>(
+      .Case<ReshapeOp, TransposeOp, SliceOp, TakeOp, RopeOp>(
           [&](Operation *) { return keepsZero(operands[0]); })
+      .Case<ConvertOp>([&](ConvertOp) { return onlyZero(operands[0]); })
       .Case<ConcatOp>([&](Operation *) { return keepsZero(worst(operands)); })
       // Padding of a free dimension: a sum over products with it, zero when it is zero.
-      .Case<MatMulOp>([&](Operation *) { return keepsZero(worst(operands)); })
+      .Case<MatMulOp>([&](Operation *) { return onlyZero(worst(operands)); })
       .Case<ConstantOp>([&](Operation *) { return Padding::Finite; })
       .Case<CompareOp>([&](Operation *) { return Padding::Finite; })
       .Case<SelectOp>(
@@ -150,4 +159,17 @@ Padding tenon::paddingOf(Operation *op, ArrayRef<Padding> operands, ArrayRef<boo
       .Case<LayerNormOp, RmsNormOp, SoftmaxOp, AttentionOp, EmbeddingOp, ReduceOp>(
           [&](Operation *) { return worse(worst(operands), Padding::Finite); })
       .Default([](Operation *) { return Padding::Unknown; });
+}
+
+bool tenon::mayBeInfinite(Operation *op, ArrayRef<bool> operands) {
+  if (auto constant = dyn_cast<ConstantOp>(op)) {
+    if (!isa<FloatType>(constant.getValue().getElementType()))
+      return false;
+    return llvm::any_of(constant.getValue().getValues<APFloat>(),
+                        [](const APFloat &value) { return !value.isFinite(); });
+  }
+  // Norms, softmax and attention take infinities in, as masks, and give none out.
+  return isa<UnaryOp, BinaryOp, SelectOp, ConvertOp, BroadcastOp, ReshapeOp, TransposeOp, SliceOp,
+             ConcatOp, TakeOp, ReduceOp>(op) &&
+         llvm::is_contained(operands, true);
 }

@@ -4,8 +4,8 @@
 // over a padded dimension.
 //
 // A state covers all padded dimensions of a value. Loads and slices are zero-padded; gelu(0) = 0
-// keeps zero; a norm with eps > 0 keeps finite; exp, log, division and rsqrt of padding give
-// unknown.
+// keeps zero; a norm with eps > 0 keeps finite; exp, log, division and rsqrt of padding, and sums
+// and products that may overflow, give unknown.
 #pragma once
 
 #include "tenon/Dialect/TP/IR/TPDialect.h"
@@ -27,5 +27,10 @@ bool hasPadding(int64_t n, const sharding::AxisList &axes, const sharding::Mesh 
 /// result have padding.
 Padding paddingOf(mlir::Operation *op, llvm::ArrayRef<Padding> operands,
                   llvm::ArrayRef<bool> padded);
+
+/// True when the real elements of the op's result may be infinite: constants of -inf in masks, and
+/// what is computed from them. `operands` says it of the operands. Where such a value is repeated
+/// into padding, that is not finite.
+bool mayBeInfinite(mlir::Operation *op, llvm::ArrayRef<bool> operands);
 
 } // namespace tenon

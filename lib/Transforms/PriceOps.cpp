@@ -70,8 +70,10 @@ struct PriceOps : tenon::impl::PriceOpsPassBase<PriceOps> {
     FailureOr<sharding::Sharding> to =
         toSharding(op->getAttrOfType<ShardingAttr>("to"), rank, mesh, error);
     FailureOr<sharding::AxisList> axes = toAxes(op->getAttrOfType<ArrayAttr>("axes"), mesh, error);
-    if (failed(from) || failed(to) || failed(axes))
+    if (failed(from) || failed(to) || failed(axes)) {
+      signalPassFailure();
       return 0;
+    }
     sharding::Step step;
     step.axes = *axes;
     step.after = *to;

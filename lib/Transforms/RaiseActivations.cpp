@@ -56,6 +56,8 @@ Value matchArgument(Value argument) {
 }
 
 void replaceBy(Operation *op, UnaryKind kind, Value x) {
+  if (op->getResult(0).getType() != x.getType())
+    return; // A constant of the pattern makes the result larger than x.
   OpBuilder builder(op);
   op->getResult(0).replaceAllUsesWith(UnaryOp::create(builder, op->getLoc(), x.getType(), kind, x));
 }

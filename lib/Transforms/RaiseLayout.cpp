@@ -469,7 +469,12 @@ bool LayoutRewriter::can(Value value, const Layout &layout) {
     return true;
   if (Entry *entry = find(value, layout))
     return entry->possible;
+  // Every step back through the graph is one level of recursion; a limit keeps the stack small.
+  if (depth == kMostSteps)
+    return false;
+  ++depth;
   bool possible = decide(value, layout);
+  --depth;
   entries[value].push_back({layout, possible, Value()});
   return possible;
 }

@@ -92,7 +92,10 @@ private:
   bool canOperand(mlir::Value result, const Layout &layout, mlir::Value operand);
   mlir::Value makeOperand(mlir::Value result, const Layout &layout, mlir::Value operand);
 
+  static constexpr int kMostSteps = 1000;
+
   WeightViews &weights;
+  int depth = 0; ///< Of the running can().
   llvm::DenseMap<mlir::Value, llvm::SmallVector<Entry, 1>> entries;
   std::vector<std::pair<mlir::Value, Layout>> order;
 };

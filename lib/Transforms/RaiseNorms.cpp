@@ -103,7 +103,9 @@ void raiseNorm(UnaryOp rsqrt) {
       input = widen.getInput();
       last = narrow;
     }
-    replaceBy(last, input, scale, norm->eps);
+    // Otherwise a constant of the pattern makes the result larger than the input.
+    if (last->getResult(0).getType() == input.getType())
+      replaceBy(last, input, scale, norm->eps);
   }
 }
 

@@ -10,9 +10,6 @@
 
 namespace tenon::raise {
 
-/// On an imported global: both halves of its last dimension hold the same numbers.
-inline constexpr llvm::StringLiteral kEqualHalvesAttr = "tp.equal_halves";
-
 class WeightViews {
 public:
   /// Gives every imported global the view of its whole tensor. Fails, with an error, on a global

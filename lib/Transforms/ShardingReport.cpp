@@ -29,7 +29,7 @@ static std::string spell(const Variable &variable, int choice, const sharding::M
   return text.empty() ? "replicated" : text;
 }
 
-void tenon::explain(const BuiltProblem &built, const solver::Solution &solution, ReshardPrices &,
+void tenon::explain(const BuiltProblem &built, const solver::Solution &solution,
                     const sharding::Mesh &mesh, bool table) {
   MLIRContext *context =
       built.variables.empty() ? nullptr : built.variables.front().op->getContext();

@@ -9,7 +9,7 @@ namespace tenon {
 
 /// Emits one remark per op and weight (category tp-assign-shardings), and with `table` prints the
 /// table to stderr.
-void explain(const BuiltProblem &built, const solver::Solution &solution, ReshardPrices &prices,
+void explain(const BuiltProblem &built, const solver::Solution &solution,
              const sharding::Mesh &mesh, bool table);
 
 } // namespace tenon

@@ -64,34 +64,33 @@ ViewRelation enumerate(const Rest &a, const Rest &b) {
                                                                        : ViewRelation::Overlapping;
 }
 
-ViewRelation compare(Rest a, Rest b) {
-  while (true) {
-    if (a.offset == b.offset && a.dims == b.dims)
-      return ViewRelation::Equal;
-    if (a.offset + a.reach() < b.offset || b.offset + b.reach() < a.offset)
-      return ViewRelation::Disjoint;
-    // Two ranges of neighbouring elements that meet, and are not equal.
-    auto isRange = [](const Rest &rest) {
-      return rest.dims.empty() || (rest.dims.size() == 1 && rest.dims[0].second == 1);
-    };
-    if (isRange(a) && isRange(b))
-      return ViewRelation::Overlapping;
-    if (a.dims.empty() || b.dims.empty() || a.dims.front().second != b.dims.front().second)
-      return enumerate(a, b);
-    // Both step by the same stride; the rest decides where neither reaches over one step.
-    int64_t step = a.dims.front().second;
-    Rest innerA{a.offset % step, a.dims.drop_front()}, innerB{b.offset % step, b.dims.drop_front()};
-    if (innerA.offset + innerA.reach() >= step || innerB.offset + innerB.reach() >= step)
-      return enumerate(a, b);
-    int64_t beginA = a.offset / step, endA = beginA + a.dims.front().first,
-            beginB = b.offset / step, endB = beginB + b.dims.front().first;
-    if (endA <= beginB || endB <= beginA)
-      return ViewRelation::Disjoint;
-    ViewRelation inner = compare(innerA, innerB);
-    if (inner == ViewRelation::Equal && (beginA != beginB || endA != endB))
-      return ViewRelation::Overlapping;
-    return inner;
-  }
+ViewRelation compare(const Rest &a, const Rest &b) {
+  if (a.offset == b.offset && a.dims == b.dims)
+    return ViewRelation::Equal;
+  if (a.offset + a.reach() < b.offset || b.offset + b.reach() < a.offset)
+    return ViewRelation::Disjoint;
+  // Two ranges of neighbouring elements that meet, and are not equal.
+  auto isRange = [](const Rest &rest) {
+    return rest.dims.empty() || (rest.dims.size() == 1 && rest.dims[0].second == 1);
+  };
+  if (isRange(a) && isRange(b))
+    return ViewRelation::Overlapping;
+  if (a.dims.empty() || b.dims.empty() || a.dims.front().second != b.dims.front().second ||
+      a.dims.front().second == 0)
+    return enumerate(a, b);
+  // Both step by the same stride; the rest decides where neither reaches over one step.
+  int64_t step = a.dims.front().second;
+  Rest innerA{a.offset % step, a.dims.drop_front()}, innerB{b.offset % step, b.dims.drop_front()};
+  if (innerA.offset + innerA.reach() >= step || innerB.offset + innerB.reach() >= step)
+    return enumerate(a, b);
+  int64_t beginA = a.offset / step, endA = beginA + a.dims.front().first, beginB = b.offset / step,
+          endB = beginB + b.dims.front().first;
+  if (endA <= beginB || endB <= beginA)
+    return ViewRelation::Disjoint;
+  ViewRelation inner = compare(innerA, innerB);
+  if (inner == ViewRelation::Equal && (beginA != beginB || endA != endB))
+    return ViewRelation::Overlapping;
+  return inner;
 }
 
 } // namespace

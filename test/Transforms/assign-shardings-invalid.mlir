@@ -45,3 +45,12 @@ func.func @forward(%x: tensor<4x8xf32> {tp.name = "x"}) -> (tensor<4x8xf32> {tp.
   %0 = tp.reshard %x from <[{"tp"}, {}]> to <[{}, {}]> : tensor<4x8xf32>
   return %0 : tensor<4x8xf32>
 }
+
+// -----
+
+// Booleans have no sum, so a dimension that is looked up in them stays whole.
+func.func @forward(%x: tensor<5x2xi1> {tp.name = "x"}) -> (tensor<1x2xi1> {tp.name = "y"}) {
+  // expected-error @below {{factor 'd0' is never sharded}}
+  %y = tp.take %x dim = 0 index = 4 {tp.strategy = #tp.strategy<"d0" = {"tp"}>} : tensor<5x2xi1> to tensor<1x2xi1>
+  return %y : tensor<1x2xi1>
+}

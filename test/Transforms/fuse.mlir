@@ -42,3 +42,14 @@ func.func @constants(%a: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %1 = tp.binary add %0, %one : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xf32>
   return %1 : tensor<4x8xf32>
 }
+
+// A constant that gives the result its shape stays an operand.
+// CHECK-LABEL: func.func @shaping_constant
+// CHECK: tp.binary mul
+// CHECK-NOT: tp.elementwise
+func.func @shaping_constant(%x: tensor<8xf32>) -> tensor<2x8xf32> {
+  %c = tp.constant dense<2.0> : tensor<2x8xf32>
+  %a = tp.binary mul %x, %c : (tensor<8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %y = tp.unary exp %a : tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}

@@ -19,3 +19,22 @@ func.func @forward(%x: tensor<4x32xf32> {tp.name = "x"}) -> (tensor<4x8xf32> {tp
   %3 = tp.matmul "bk,nk->bn" %0, %wo {tp.strategy = #tp.strategy<"k" = {"tp"}>} : (tensor<4x16xf32>, tensor<8x16xf32>) -> tensor<4x8xf32>
   return %1, %2, %3 : tensor<4x8xf32>, tensor<4x8xf32>, tensor<4x8xf32>
 }
+
+// A global that has the merged weight's name already is another one.
+ml_program.global private @w(#ml_program.extern : tensor<4x8xf32>) : tensor<4x8xf32> {tp.key = "w"}
+ml_program.global private @u(#ml_program.extern : tensor<4x8xf32>) : tensor<4x8xf32> {tp.key = "u"}
+ml_program.global private @"w+u"(#ml_program.extern : tensor<8x8xf32>) : tensor<8x8xf32> {tp.key = "z"}
+// CHECK-LABEL: func.func @same_name
+// CHECK: %[[M:.*]] = ml_program.global_load_const @[[NAME:"w\+u_[0-9]+"]] : tensor<8x8xf32>
+// CHECK: tp.matmul "sk,ak->sa" %{{.*}}, %[[M]]
+func.func @same_name(%x: tensor<3x8xf32> {tp.name = "x"}) -> (tensor<3x4xf32> {tp.name = "d", tp.sharding = #tp.sharding<[{}, {}]>}, tensor<3x8xf32> {tp.name = "e", tp.sharding = #tp.sharding<[{}, {}]>}) {
+  %w = ml_program.global_load_const @w : tensor<4x8xf32>
+  %u = ml_program.global_load_const @u : tensor<4x8xf32>
+  %z = ml_program.global_load_const @"w+u" : tensor<8x8xf32>
+  %a = tp.matmul "sk,nk->sn" %x, %w {tp.strategy = #tp.strategy<>} : (tensor<3x8xf32>, tensor<4x8xf32>) -> tensor<3x4xf32>
+  %b = tp.matmul "sk,nk->sn" %x, %u {tp.strategy = #tp.strategy<>} : (tensor<3x8xf32>, tensor<4x8xf32>) -> tensor<3x4xf32>
+  %d = tp.binary mul %a, %b : (tensor<3x4xf32>, tensor<3x4xf32>) -> tensor<3x4xf32>
+  %t = tp.unary exp %x : tensor<3x8xf32>
+  %e = tp.matmul "sk,kn->sn" %t, %z {tp.strategy = #tp.strategy<>} : (tensor<3x8xf32>, tensor<8x8xf32>) -> tensor<3x8xf32>
+  return %d, %e : tensor<3x4xf32>, tensor<3x8xf32>
+}

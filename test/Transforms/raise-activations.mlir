@@ -89,3 +89,24 @@ func.func @not_gelu(%x: tensor<4xf32>, %y: tensor<4xf32>) -> (tensor<4xf32>, ten
   %16 = tp.binary mul %15, %y : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
   return %7, %14, %16 : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>
 }
+
+// A constant of the pattern makes the result larger than x: not a unary op.
+// CHECK-LABEL: func.func @larger
+// CHECK-NOT: gelu_tanh
+// CHECK: tp.unary tanh
+func.func @larger(%x: tensor<8xf32>) -> tensor<2x8xf32> {
+  %c0 = tp.constant dense<0.044715> : tensor<f32>
+  %c1 = tp.constant dense<0.7978845608> : tensor<f32>
+  %c2 = tp.constant dense<1.0> : tensor<f32>
+  %c3 = tp.constant dense<0.5> : tensor<2x8xf32>
+  %x2 = tp.binary mul %x, %x : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+  %x3 = tp.binary mul %x2, %x : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+  %t = tp.binary mul %x3, %c0 : (tensor<8xf32>, tensor<f32>) -> tensor<8xf32>
+  %s = tp.binary add %x, %t : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+  %u = tp.binary mul %s, %c1 : (tensor<8xf32>, tensor<f32>) -> tensor<8xf32>
+  %v = tp.unary tanh %u : tensor<8xf32>
+  %p = tp.binary add %v, %c2 : (tensor<8xf32>, tensor<f32>) -> tensor<8xf32>
+  %h = tp.binary mul %x, %c3 : (tensor<8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %y = tp.binary mul %h, %p : (tensor<2x8xf32>, tensor<8xf32>) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}

@@ -76,3 +76,18 @@ func.func @wrong_mean(%x: tensor<2x8xf32>, %y: tensor<2x8xf32>) -> (tensor<2x8xf
   %16 = tp.binary mul %y, %15 : (tensor<2x8xf32>, tensor<2x1xf32>) -> tensor<2x8xf32>
   return %5, %8, %13, %16 : tensor<2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>
 }
+
+// CHECK-LABEL: func.func @larger
+// CHECK-NOT: tp.rms_norm
+// CHECK: tp.unary rsqrt
+func.func @larger(%x: tensor<4x8xf32>) -> tensor<3x4x8xf32> {
+  %c0 = tp.constant dense<0.125> : tensor<f32>
+  %c1 = tp.constant dense<0.01> : tensor<3x1x1xf32>
+  %x2 = tp.binary mul %x, %x : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xf32>
+  %r = tp.reduce sum %x2 [1] : tensor<4x8xf32> to tensor<4x1xf32>
+  %m = tp.binary mul %r, %c0 : (tensor<4x1xf32>, tensor<f32>) -> tensor<4x1xf32>
+  %e = tp.binary add %m, %c1 : (tensor<4x1xf32>, tensor<3x1x1xf32>) -> tensor<3x4x1xf32>
+  %q = tp.unary rsqrt %e : tensor<3x4x1xf32>
+  %y = tp.binary mul %x, %q : (tensor<4x8xf32>, tensor<3x4x1xf32>) -> tensor<3x4x8xf32>
+  return %y : tensor<3x4x8xf32>
+}

@@ -36,6 +36,11 @@ struct Mesh {
   bool operator==(const Mesh &) const = default;
 };
 
+/// Returns an empty string, or what is wrong with a mesh: an axis without a name or smaller than 1,
+/// a name twice, a name with a dot (kept for the parts of an axis), more than 8 axes that cut, more
+/// than 65536 ranks.
+std::string illegal(const Mesh &mesh);
+
 enum class Reduction : uint8_t { Sum, Max, Min };
 
 struct Sharding {

@@ -53,7 +53,10 @@ struct Solution {
   std::vector<int32_t> choice; ///< Strategy per node.
   double objective = kInfinity;
   double bound = -kInfinity; ///< Proven lower bound. Equal to the objective when exact.
-  bool exact = false;        ///< Elimination stayed within its table limit.
+  /// The bound as the engine summed it, before it was compared with the objective: equal to the
+  /// objective but for rounding when elimination was exact, and never above it.
+  double rawBound = -kInfinity;
+  bool exact = false; ///< Elimination stayed within its table limit.
   bool feasible = false;
   int64_t largestTable = 0; ///< Entries of the widest elimination table.
 };

@@ -580,3 +580,93 @@ func.func @rope_short(%x: tensor<2x8x16xf32>, %t: tensor<7x8xf32>) -> tensor<2x8
   %0 = tp.rope %x cos %t sin %t interleaved = false : (tensor<2x8x16xf32>, tensor<7x8xf32>, tensor<7x8xf32>) -> tensor<2x8x16xf32>
   return %0 : tensor<2x8x16xf32>
 }
+
+// -----
+
+// tp.mesh C1
+// expected-error @below {{more than 65536 ranks}}
+tp.mesh @mesh <"node"=4294967296, "tp"=4294967296>
+
+// -----
+
+// tp.mesh C1
+// expected-error @below {{9 axes of more than one rank, expected at most 8}}
+tp.mesh @mesh <"a"=2, "b"=2, "c"=2, "d"=2, "e"=2, "f"=2, "g"=2, "h"=2, "i"=2>
+
+// -----
+
+// tp.mesh C2
+// expected-error @below {{axis "tp.0": a dot in a name is kept for parts of an axis}}
+tp.mesh @mesh <"tp.0"=2, "tp"=4>
+
+// -----
+
+// tp.mesh C4
+tp.mesh @mesh <"tp"=2>
+// expected-error @below {{is the module's second mesh; expected one}}
+tp.mesh @other <"tp"=4>
+
+// -----
+
+// tp.binary C2
+func.func @integer_division(%a: tensor<2xi64>) {
+  // expected-error @below {{div does not take 'i64' and 'i64'}}
+  %0 = tp.binary div %a, %a : (tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  return
+}
+
+// -----
+
+// tp.elementwise C4
+func.func @integer_expression(%a: tensor<2xi64>) {
+  // expected-error @below {{expressions read floats and booleans, found 'i64'}}
+  %0 = tp.elementwise "$0 neg" %a : (tensor<2xi64>) -> tensor<2xf32>
+  return
+}
+
+// -----
+
+// tp.attention C4
+func.func @attention_types(%q: tensor<2x8x4x2x16xf32>, %k: tensor<2x8x4x16xbf16>) {
+  // expected-error @below {{q, k, v and the result have one element type, found 'f32', 'bf16', 'bf16' and 'f32'}}
+  %0 = tp.attention %q, %k, %k scale = 0.25 causal = false : (tensor<2x8x4x2x16xf32>, tensor<2x8x4x16xbf16>, tensor<2x8x4x16xbf16>) -> tensor<2x8x4x2x16xf32>
+  return
+}
+
+// -----
+
+// A stride that leaves 64 bits.
+// tp.slice C2
+func.func @far_slice(%x: tensor<8xf32>) {
+  // expected-error @below {{slice of 5 elements at 0 by 4611686018427387904 leaves a dimension of 8}}
+  %0 = tp.slice %x [0] [5] [4611686018427387904] : tensor<8xf32> to tensor<5xf32>
+  return
+}
+
+// -----
+
+// tp.constant C1
+func.func @sparse() {
+  // expected-error @below {{dense elements}}
+  %0 = "tp.constant"() {value = sparse<[[0]], [1.0]> : tensor<4xf32>} : () -> tensor<4xf32>
+  return
+}
+
+// -----
+
+// expected-error @below {{has the unknown attribute tp.shardng}}
+ml_program.global private @w(#ml_program.extern : tensor<4xf32>) : tensor<4xf32> {tp.key = "w", tp.shardng = #tp.sharding<[{}]>}
+
+// -----
+
+// expected-error @below {{tp.range must be array<i64: LOW, HIGH> with LOW < HIGH, on an argument of i32 or i64, found array<i64: 5, 3>}}
+func.func @empty_range(%x: tensor<4xi64> {tp.name = "x", tp.range = array<i64: 5, 3>}) {
+  return
+}
+
+// -----
+
+// expected-error @below {{tp.range must be array<i64: LOW, HIGH> with LOW < HIGH, on an argument of i32 or i64}}
+func.func @float_range(%x: tensor<4xf32> {tp.name = "x", tp.range = array<i64: 0, 3>}) {
+  return
+}

@@ -371,6 +371,19 @@ FailureOr<sharding::Sharding> tp::toSharding(ShardingAttr attr, int64_t rank,
     return failure();
   result.partial = std::move(*partial);
   llvm::sort(result.partial);
+  if (result.partial.empty())
+    result.reduction = sharding::Reduction::Sum;
+  // A user's axis and a part of it are two names of one thing.
+  llvm::SmallDenseSet<int> seen;
+  for (const sharding::AxisList &axes : result.dims)
+    for (int axis : axes)
+      if (!seen.insert(axis).second)
+        return error() << "axis \"" << mesh.axes[axis].name << "\" is named more than once",
+               failure();
+  for (int axis : result.partial)
+    if (!seen.insert(axis).second)
+      return error() << "axis \"" << mesh.axes[axis].name << "\" is named more than once",
+             failure();
   return result;
 }
 
@@ -412,7 +425,7 @@ FailureOr<sharding::Strategy> tp::toStrategy(StrategyAttr attr, const sharding::
   if (failed(partial))
     return failure();
   strategy.partial = std::move(*partial);
-  strategy.partialOperand = static_cast<int>(attr.getOperand());
+  strategy.partialOperand = strategy.partial.empty() ? -1 : static_cast<int>(attr.getOperand());
   if (std::string why = sharding::illegal(rule, strategy, mesh); !why.empty())
     return error() << "illegal strategy: " << why, failure();
   return strategy;

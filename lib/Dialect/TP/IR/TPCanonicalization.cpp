@@ -9,17 +9,25 @@
 using namespace mlir;
 using namespace tenon::tp;
 
+/// A pinned op stays, whatever it does.
+static bool isPinned(Operation *op) {
+  return op->hasAttr(kShardingAttr) || op->hasAttr(kStrategyAttr);
+}
+static OpFoldResult inputUnlessPinned(Operation *op, bool same) {
+  return same && !isPinned(op) ? op->getOperand(0) : Value();
+}
+
 OpFoldResult ReshapeOp::fold(FoldAdaptor) {
-  return getInput().getType() == getResult().getType() ? getInput() : Value();
+  return inputUnlessPinned(*this, getInput().getType() == getResult().getType());
 }
 OpFoldResult BroadcastOp::fold(FoldAdaptor) {
-  return getInput().getType() == getResult().getType() ? getInput() : Value();
+  return inputUnlessPinned(*this, getInput().getType() == getResult().getType());
 }
 OpFoldResult SliceOp::fold(FoldAdaptor) {
-  return getInput().getType() == getResult().getType() ? getInput() : Value();
+  return inputUnlessPinned(*this, getInput().getType() == getResult().getType());
 }
 OpFoldResult TransposeOp::fold(FoldAdaptor) {
-  return llvm::is_sorted(getPermutation()) ? getInput() : Value();
+  return inputUnlessPinned(*this, llvm::is_sorted(getPermutation()));
 }
 
 namespace {
@@ -29,7 +37,7 @@ struct MergeReshapes : OpRewritePattern<ReshapeOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(ReshapeOp op, PatternRewriter &rewriter) const override {
     auto inner = op.getInput().getDefiningOp<ReshapeOp>();
-    if (!inner)
+    if (!inner || isPinned(op) || isPinned(inner))
       return failure();
     rewriter.replaceOpWithNewOp<ReshapeOp>(op, op.getType(), inner.getInput());
     return success();
@@ -41,7 +49,7 @@ struct MergeTransposes : OpRewritePattern<TransposeOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(TransposeOp op, PatternRewriter &rewriter) const override {
     auto inner = op.getInput().getDefiningOp<TransposeOp>();
-    if (!inner)
+    if (!inner || isPinned(op) || isPinned(inner))
       return failure();
     SmallVector<int64_t> permutation;
     for (int64_t dim : op.getPermutation())

@@ -96,7 +96,7 @@ TENON_COLLECTIVE(LocalSliceOp, "local_slice", false, false, true)
 LogicalResult MaskPaddingOp::verify() {
   // MaskPaddingOp C1
   if (int64_t rank = cast<RankedTensorType>(getInput().getType()).getRank();
-      getDim() < 0 || getDim() >= rank)
+      getDim() >= static_cast<uint64_t>(rank))
     return emitOpError() << "dim " << getDim() << " is outside the rank " << rank;
   return success();
 }

@@ -46,11 +46,25 @@ LogicalResult TPDialect::verifyOperationAttribute(Operation *op, NamedAttribute 
     return expect(isa<StrategyAttr>(value), "a #tp.strategy");
   if (name == kStoredAttr)
     return expect(isa<TypeAttr>(value), "a type");
-  return success();
+  if (name == kShapeAttr)
+    return expect(isa<DenseI64ArrayAttr>(value), "array<i64: ...>");
+  if (name == kPartsAttr)
+    return expect(isa<ArrayAttr>(value), "an array");
+  if (name == kPredictedAttr)
+    return expect(isa<FloatAttr>(value), "a float");
+  if (name == kCertificateAttr || name == kMachineAttr)
+    return expect(isa<StringAttr>(value), "a string");
+  if (name == kEqualHalvesAttr)
+    return expect(isa<UnitAttr>(value), "without a value");
+  if (name == kPinAttr)
+    return expect(isa<IntegerAttr>(value), "an integer");
+  // A misspelt pin is a pin that does not hold.
+  return op->emitOpError() << "has the unknown attribute " << name;
 }
 
 /// Attributes of entry arguments and results.
-static LogicalResult verifyPortAttribute(Operation *op, NamedAttribute attribute) {
+static LogicalResult verifyPortAttribute(Operation *op, NamedAttribute attribute, bool isArgument,
+                                         unsigned index) {
   StringRef name = attribute.getName();
   Attribute value = attribute.getValue();
   auto expect = [&](bool good, StringRef kind) -> LogicalResult {
@@ -58,29 +72,39 @@ static LogicalResult verifyPortAttribute(Operation *op, NamedAttribute attribute
       return success();
     return op->emitOpError() << name << " must be " << kind << ", found " << value;
   };
+  auto elementIs = [&](auto holds) {
+    auto function = dyn_cast<func::FuncOp>(op);
+    return function && holds(getElementTypeOrSelf(isArgument ? function.getArgumentTypes()[index]
+                                                             : function.getResultTypes()[index]));
+  };
   if (name == kNameAttr)
     return expect(isa<StringAttr>(value), "a string");
   if (name == kShardingAttr)
     return expect(isa<ShardingAttr>(value), "a #tp.sharding");
-  if (name == kRangeAttr)
-    return expect(isa<DenseI64ArrayAttr>(value) && cast<DenseI64ArrayAttr>(value).size() == 2,
-                  "array<i64: LOW, HIGH>");
+  if (name == kRangeAttr) {
+    auto range = dyn_cast<DenseI64ArrayAttr>(value);
+    return expect(range && range.size() == 2 && range[0] < range[1] && isArgument &&
+                      elementIs([](Type type) { return type.isInteger(32) || type.isInteger(64); }),
+                  "array<i64: LOW, HIGH> with LOW < HIGH, on an argument of i32 or i64");
+  }
   if (name == kMaskRowsAttr)
-    return expect(isa<UnitAttr>(value), "without a value");
+    return expect(isa<UnitAttr>(value) && isArgument &&
+                      elementIs([](Type type) { return type.isInteger(); }),
+                  "without a value, on an argument of integers or booleans");
   if (name == kShapeAttr)
     return expect(isa<DenseI64ArrayAttr>(value), "array<i64: ...>");
   return op->emitOpError() << "an argument or result cannot have " << name
                            << "; expected tp.name, tp.sharding, tp.range, tp.mask_rows or tp.shape";
 }
 
-LogicalResult TPDialect::verifyRegionArgAttribute(Operation *op, unsigned, unsigned,
+LogicalResult TPDialect::verifyRegionArgAttribute(Operation *op, unsigned, unsigned index,
                                                   NamedAttribute attribute) {
-  return verifyPortAttribute(op, attribute);
+  return verifyPortAttribute(op, attribute, true, index);
 }
 
-LogicalResult TPDialect::verifyRegionResultAttribute(Operation *op, unsigned, unsigned,
+LogicalResult TPDialect::verifyRegionResultAttribute(Operation *op, unsigned, unsigned index,
                                                      NamedAttribute attribute) {
-  return verifyPortAttribute(op, attribute);
+  return verifyPortAttribute(op, attribute, false, index);
 }
 
 Operation *tp::detail::cloneLocal(Operation *op, OpBuilder &builder, ValueRange operands,

@@ -114,19 +114,18 @@ ParseResult MeshOp::parse(OpAsmParser &parser, OperationState &result) {
 LogicalResult MeshOp::verify() {
   if (getAxes().size() != getSizes().size())
     return emitOpError() << "expected one size per axis";
-  // MeshOp C1
-  for (int64_t size : getSizes())
-    if (size < 1)
-      return emitOpError() << "axis sizes are at least 1, found " << size;
-  // MeshOp C2
-  llvm::SmallDenseSet<Attribute> seen;
-  for (Attribute axis : getAxes())
-    if (!seen.insert(axis).second)
-      return emitOpError() << "axis " << axis << " is named more than once";
   // MeshOp C3
   if (getParents().size() != getAxes().size())
     return emitOpError() << "expected one parent per axis (" << getAxes().size() << "), found "
                          << getParents().size();
+  // MeshOp C1
+  // MeshOp C2
+  if (std::string why = sharding::illegal(toMesh(*this)); !why.empty())
+    return emitOpError() << why;
+  // MeshOp C4
+  auto module = dyn_cast_or_null<ModuleOp>((*this)->getParentOp());
+  if (module && findMesh(module) != *this)
+    return emitOpError() << "is the module's second mesh; expected one";
   return success();
 }
 
@@ -191,7 +190,8 @@ LogicalResult BinaryOp::verify() {
   Type element = elementOf(getLhs());
   bool logical = getKind() == BinaryKind::And || getKind() == BinaryKind::Or;
   if (element != elementOf(getRhs()) || element != elementOf(getResult()) ||
-      logical != element.isInteger(1))
+      logical != element.isInteger(1) ||
+      ((getKind() == BinaryKind::Div || getKind() == BinaryKind::Pow) && !isa<FloatType>(element)))
     return emitOpError() << stringifyBinaryKind(getKind()) << " does not take " << element
                          << " and " << elementOf(getRhs());
   // BinaryOp C1
@@ -255,6 +255,10 @@ LogicalResult ElementwiseOp::verify() {
   if (operators > 16)
     return emitOpError() << "the expression has " << operators
                          << " operators, at most 16 are allowed";
+  // ElementwiseOp C4
+  for (Value input : getInputs())
+    if (!isa<FloatType>(elementOf(input)) && !elementOf(input).isInteger(1))
+      return emitOpError() << "expressions read floats and booleans, found " << elementOf(input);
   // ElementwiseOp C3
   return verifyBroadcast(*this, getInputs());
 }
@@ -277,7 +281,7 @@ LogicalResult ConstantOp::verify() {
 
 LogicalResult SoftmaxOp::verify() {
   // SoftmaxOp C2
-  if (getDim() < 0 || getDim() >= static_cast<int64_t>(shapeOf(getInput()).size()))
+  if (getDim() >= shapeOf(getInput()).size())
     return emitOpError() << "dim " << getDim() << " is outside the rank "
                          << shapeOf(getInput()).size();
   return success();
@@ -290,7 +294,7 @@ template <typename NormOp> static LogicalResult verifyNorm(NormOp op, ArrayRef<V
     return op.emitOpError() << "input and result have one type";
   // LayerNormOp C2, RmsNormOp C2
   ArrayRef<int64_t> shape = shapeOf(op.getInput());
-  if (op.getDims() < 1 || op.getDims() > static_cast<int64_t>(shape.size()))
+  if (op.getDims() < 1 || op.getDims() > shape.size())
     return op.emitOpError() << "dims is between 1 and the rank " << shape.size() << ", found "
                             << op.getDims();
   // LayerNormOp C3, RmsNormOp C3
@@ -351,6 +355,12 @@ LogicalResult AttentionOp::verify() {
                     !broadcastsTo(shapeOf(getBias()), {q[0], q[2], q[3], q[1], k[1]})))
     return emitOpError() << "bias " << text(shapeOf(getBias()))
                          << " does not broadcast to [b,g,r,s,t]";
+  // AttentionOp C4
+  if (elementOf(getQ()) != elementOf(getK()) || elementOf(getQ()) != elementOf(getV()) ||
+      elementOf(getQ()) != elementOf(getResult()))
+    return emitOpError() << "q, k, v and the result have one element type, found "
+                         << elementOf(getQ()) << ", " << elementOf(getK()) << ", "
+                         << elementOf(getV()) << " and " << elementOf(getResult());
   // AttentionOp C3
   if (getCausal() && !getPosition() && q[1] != k[1])
     return emitOpError() << "causal attention needs as many queries as keys, found " << q[1]
@@ -400,9 +410,9 @@ LogicalResult EmbeddingOp::verify() {
 LogicalResult TakeOp::verify() {
   SmallVector<int64_t> shape(shapeOf(getInput()));
   // TakeOp C1
-  if (getDim() < 0 || getDim() >= static_cast<int64_t>(shape.size()))
+  if (getDim() >= shape.size())
     return emitOpError() << "dim " << getDim() << " is outside the rank " << shape.size();
-  if (getIndex() < 0 || (!getBase() && getIndex() >= shape[getDim()]))
+  if (!getBase() && getIndex() >= static_cast<uint64_t>(shape[getDim()]))
     return emitOpError() << "index " << getIndex() << " is outside the dimension of size "
                          << shape[getDim()];
   // TakeOp C2
@@ -459,7 +469,9 @@ LogicalResult SliceOp::verify() {
   // SliceOp C2
   for (auto [n, offset, size, stride] :
        llvm::zip_equal(shape, getOffsets(), getSizes(), getStrides()))
-    if (offset < 0 || size < 0 || stride < 1 || (size > 0 && offset + (size - 1) * stride >= n))
+    // By division: a product may leave 64 bits.
+    if (offset < 0 || size < 0 || stride < 1 ||
+        (size > 0 && (offset >= n || (size - 1) > (n - 1 - offset) / stride)))
       return emitOpError() << "slice of " << size << " elements at " << offset << " by " << stride
                            << " leaves a dimension of " << n;
   // SliceOp C3
@@ -474,7 +486,7 @@ LogicalResult ConcatOp::verify() {
   if (getInputs().empty())
     return emitOpError() << "expected at least one input";
   SmallVector<int64_t> shape(shapeOf(getInputs().front()));
-  if (getDim() < 0 || getDim() >= static_cast<int64_t>(shape.size()))
+  if (getDim() >= shape.size())
     return emitOpError() << "dim " << getDim() << " is outside the rank " << shape.size();
   int64_t total = 0;
   for (Value input : getInputs()) {
@@ -483,7 +495,7 @@ LogicalResult ConcatOp::verify() {
     total += shapeOf(input)[getDim()];
     // ConcatOp C2
     for (size_t i = 0; i < shape.size(); ++i)
-      if (static_cast<int64_t>(i) != getDim() && shapeOf(input)[i] != shape[i])
+      if (i != getDim() && shapeOf(input)[i] != shape[i])
         return emitOpError() << "sizes of dimension " << i << " differ: " << shape[i] << " and "
                              << shapeOf(input)[i];
   }

@@ -17,6 +17,14 @@ static ArrayRef<int64_t> shapeOf(Value value) {
   return cast<RankedTensorType>(value.getType()).getShape();
 }
 
+static bool isBool(Value value) {
+  return cast<RankedTensorType>(value.getType()).getElementType().isInteger(1);
+}
+/// A dimension that is looked up gives zeros elsewhere, to be summed; booleans have no sum.
+static FactorKind lookupKind(Value result) {
+  return isBool(result) ? FactorKind::Whole : FactorKind::Lookup;
+}
+
 namespace {
 
 /// Collects factors by name while a rule is written down.
@@ -91,14 +99,16 @@ Rule MatMulOp::getShardingRule() {
   RuleBuilder b;
   FailureOr<Einsum> einsum = parseEinsum(getEinsum());
   assert(succeeded(einsum) && "the verifier checked the einsum");
+  // An epilogue reads whole sums: neither a bias nor an activation may meet a part of one.
+  const bool epilogue = getBias() || getResidual() || getActivation() != ActivationKind::None;
+  const FactorKind contracted = epilogue ? FactorKind::Whole : FactorKind::Reduction;
   std::map<char, int> factors;
   auto add = [&](StringRef term, Value value) {
     for (auto [letter, size] : llvm::zip_equal(term, shapeOf(value)))
       if (!factors.count(letter))
-        factors[letter] =
-            b.factor(std::string(1, letter), size,
-                     StringRef(einsum->result).contains(letter) ? FactorKind::Parallel
-                                                                : FactorKind::Reduction);
+        factors[letter] = b.factor(std::string(1, letter), size,
+                                   StringRef(einsum->result).contains(letter) ? FactorKind::Parallel
+                                                                              : contracted);
   };
   add(einsum->lhs, getLhs());
   add(einsum->rhs, getRhs());
@@ -115,7 +125,7 @@ Rule MatMulOp::getShardingRule() {
     if (extra)
       b.broadcastOperand(extra, result);
   b.result(getResult(), result);
-  if (!getBias() && !getResidual() && getActivation() == ActivationKind::None)
+  if (!epilogue)
     b.linear(Linearity::Product, {0, 1});
   return b.rule;
 }
@@ -291,7 +301,7 @@ Rule EmbeddingOp::getShardingRule() {
   SmallVector<int> ids, row, result;
   for (auto [i, size] : llvm::enumerate(shapeOf(getIds())))
     ids.push_back(b.factor("i" + std::to_string(i), size));
-  row.push_back(b.factor("v", shapeOf(getTable())[0], FactorKind::Lookup));
+  row.push_back(b.factor("v", shapeOf(getTable())[0], lookupKind(getResult())));
   for (auto [i, size] : llvm::enumerate(shapeOf(getTable()).drop_front()))
     row.push_back(b.factor("h" + std::to_string(i), size));
   result.append(ids);
@@ -317,10 +327,12 @@ Operation *EmbeddingOp::localize(OpBuilder &builder, ValueRange operands, TypeRa
 Rule TakeOp::getShardingRule() {
   RuleBuilder b;
   SmallVector<int> dims = b.dims(shapeOf(getInput()));
-  b.rule.factors[dims[getDim()]].kind = FactorKind::Lookup;
+  b.rule.factors[dims[getDim()]].kind = lookupKind(getResult());
   b.operand(getInput(), dims);
   b.result(getResult(), dims);
-  return b.linear(Linearity::Product, {0}).rule;
+  if (!isBool(getResult()))
+    b.linear(Linearity::Product, {0});
+  return b.rule;
 }
 
 Operation *TakeOp::localize(OpBuilder &builder, ValueRange operands, TypeRange types,

@@ -42,7 +42,9 @@ inline constexpr llvm::StringLiteral kKeyAttr = "tp.key", kViewAttr = "tp.view",
                                      kRangeAttr = "tp.range", kMaskRowsAttr = "tp.mask_rows",
                                      kModelAttr = "tp.model", kShapeAttr = "tp.shape",
                                      kPartsAttr = "tp.parts", kPredictedAttr = "tp.predicted_us",
-                                     kCauseAttr = "tp.cause";
+                                     kCauseAttr = "tp.cause", kCertificateAttr = "tp.certificate",
+                                     kMachineAttr = "tp.machine",
+                                     kEqualHalvesAttr = "tp.equal_halves", kPinAttr = "tp.pin";
 
 /// Returns the module's mesh op, or null.
 MeshOp findMesh(mlir::ModuleOp module);

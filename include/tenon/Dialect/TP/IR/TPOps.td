@@ -27,7 +27,8 @@ def TP_MeshOp : TP_Op<"mesh", [Symbol]> {
   let description = [{
     Ranks count row-major, the last axis fastest. `parents` names the user's axis of each axis; it differs
     from the axis where the compiler split one: `tp.mesh @mesh <"tp.0"=2, "tp.1"=2> of ["tp", "tp"]`.
-    Constraints: (C1) every size is at least 1. (C2) names are distinct. (C3) one parent per axis.
+    Constraints: (C1) every size is at least 1, at most 8 are larger, and there are at most 65536 ranks. (C2) names are
+    distinct, and only parts of an axis have a dot. (C3) one parent per axis. (C4) a module has one mesh.
     Example: `tp.mesh @mesh <"node"=2, "tp"=4>`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrArrayAttr:$axes, DenseI64ArrayAttr:$sizes, StrArrayAttr:$parents);
@@ -71,7 +72,8 @@ def TP_BinaryOp : TP_GraphOp<"binary"> {
   let summary = "Elementwise function of two tensors with broadcasting";
   let description = [{
     Shapes are aligned at the last dimension; a missing dimension or one of size 1 is repeated (numpy).
-    Constraints: (C1) the broadcast shape is the result's. (C2) all element types are equal; `and`, `or` need i1.
+    Constraints: (C1) the broadcast shape is the result's. (C2) all element types are equal; `and`, `or` need i1,
+    `div` and `pow` floats.
     Example: `%y = tp.binary add %x, %b : (tensor<2x8xf32>, tensor<8xf32>) -> tensor<2x8xf32>`
   }];
   let arguments = (ins TP_BinaryKindAttr:$kind, TP_Tensor:$lhs, TP_Tensor:$rhs);
@@ -108,7 +110,7 @@ def TP_ElementwiseOp : TP_GraphOp<"elementwise"> {
     Made by fusion; lives from `optimized` on. Terms are separated by blanks: `$0` is the first input, a number is a constant,
     anything else names an operator of tp.unary, tp.binary, tp.compare or `select` that pops its operands.
     Constraints: (C1) the expression is well-formed and leaves one value. (C2) at most 16 operators.
-    (C3) the broadcast shape of the inputs is the result's.
+    (C3) the broadcast shape of the inputs is the result's. (C4) inputs are floats or booleans.
     Example: `%y = tp.elementwise "$0 silu $1 mul" %a, %b : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>`
   }];
   let arguments = (ins StrAttr:$expr, Variadic<TP_Tensor>:$inputs);
@@ -128,6 +130,12 @@ def TP_ConvertOp : TP_GraphOp<"convert"> {
   let assemblyFormat = "$input attr-dict `:` type($input) `to` type($result)";
 }
 
+def TP_DenseElements : ElementsAttrBase<CPred<"::llvm::isa<::mlir::DenseElementsAttr>($_self)">, "dense elements"> {
+  let storageType = "::mlir::DenseElementsAttr";
+  let returnType = "::mlir::DenseElementsAttr";
+  let convertFromStorage = "$_self";
+}
+
 // ConstantOp C1
 def TP_ConstantOp : TP_GraphOp<"constant", [AllTypesMatch<["value", "result"]>], ["localize"]> {
   let summary = "A small constant";
@@ -136,7 +144,7 @@ def TP_ConstantOp : TP_GraphOp<"constant", [AllTypesMatch<["value", "result"]>],
     Constraints: (C1) the value's type is the result's. (C2) a value that is not a splat has at most 64 elements.
     Example: `%c = tp.constant dense<1.0> : tensor<f32>`
   }];
-  let arguments = (ins ElementsAttr:$value);
+  let arguments = (ins TP_DenseElements:$value);
   let results = (outs TP_Tensor:$result);
   let assemblyFormat = "$value attr-dict";
 }
@@ -205,6 +213,7 @@ def TP_AttentionOp : TP_GraphOp<"attention", [AttrSizedOperandSegments], ["getFl
     true = attend; `bias` float [b|1,g|1,r|1,s|1,t] is added to the scores. A row that attends to nothing gives 0.
     `position` (from `local` on) is the first query's position under `causal`, when s is sharded.
     Constraints: (C1) sizes of equal letters agree. (C2) mask and bias broadcast. (C3) causal without `position` needs s = t.
+    (C4) q, k, v and the result have one element type.
   }];
   let arguments = (ins TP_FloatTensor:$q, TP_FloatTensor:$k, TP_FloatTensor:$v, Optional<TP_BoolTensor>:$mask,
                        Optional<TP_FloatTensor>:$bias, F32Attr:$scale, BoolAttr:$causal, OptionalAttr<TP_RankValueAttr>:$position);
