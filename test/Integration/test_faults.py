@@ -473,6 +473,22 @@ def mutated(kind: str, mesh: str) -> pathlib.Path:
     return path
 
 
+def test_ranks_with_other_values_are_refused(tmp_path):
+    """Node-local copies of files may differ: each rank would compute its part of another model."""
+    save(tmp_path / "a.safetensors", weights())
+    save(tmp_path / "b.safetensors", {name: tensor + 1 for name, tensor in weights().items()})
+    np.save(tmp_path / "a.npy", np.zeros((4, 128, 256), np.float32))
+    np.save(tmp_path / "b.npy", np.ones((4, 128, 256), np.float32))
+    plan, inputs, drawn = mlp(2), "--random-inputs=1", "--random-weights=1"
+    for field, mine, others in (("random-weights", [inputs, drawn], [inputs, "--random-weights=2"]), ("random-inputs", [inputs, drawn], ["--random-inputs=2", drawn]),
+                                ("inputs", [drawn, f"--input=x=@{tmp_path / 'a.npy'}"], [drawn, f"--input=x=@{tmp_path / 'b.npy'}"]),
+                                ("parameters", [inputs, f"--parameters={tmp_path / 'a.safetensors'}"], [inputs, f"--parameters={tmp_path / 'b.safetensors'}"])):
+        once(run_command(each([plan, "--threads=1", *mine], [plan, "--threads=1", *others])), 4, f"{field}  rank 0 on ", f"{field}  rank 1 on ")
+    # What one rank is told of the transport holds for all.
+    outcome = run_command(each([plan, *RANDOM, "--messages"], [plan, *RANDOM]))
+    assert outcome.code == 0, outcome
+
+
 @pytest.mark.parametrize("kind, mesh, part", [("event", "tp:2", "without waiting for an event"), ("overlap", "tp:2", "share arena bytes"),
                                               ("group", "tp:2", "names no axes"), ("group", "node:2,tp:2", "reduce_scatter")])
 def test_row_27_a_broken_plan_is_refused(kind, mesh, part):

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "NamedTensors.h"
 
+#include "tenon/runtime/AtomicFile.h"
 #include "tenon/runtime/exec/InputCheck.h"
 #include "tenon/runtime/exec/NpyFile.h"
 #include "tenon/runtime/exec/OutputAssembly.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <set>
 
 namespace tenon::tprun {
 
@@ -33,9 +37,13 @@ void printOutput(const std::string &name, const HostArray &value) {
   std::string text = name + " " + runtime::typeAndShape(value.type, value.shape) + ":";
   const int64_t width = plan::byteWidth(value.type), count = value.elements();
   for (int64_t i = 0; i < std::min<int64_t>(16, count); ++i) {
+    const std::byte *element = value.bytes.data() + i * width;
     char number[40];
-    std::snprintf(number, sizeof(number), " %.6g",
-                  runtime::elementAsDouble(value.type, value.bytes.data() + i * width));
+    if (plan::isFloat(value.type))
+      std::snprintf(number, sizeof(number), " %.6g", runtime::elementAsDouble(value.type, element));
+    else
+      std::snprintf(number, sizeof(number), " %lld",
+                    static_cast<long long>(runtime::elementAsInteger(value.type, element)));
     text += number;
   }
   std::puts((text + (count > 16 ? " ..." : "")).c_str());
@@ -70,9 +78,13 @@ Status checkPlaces(const Options &options) {
   std::vector<std::string> paths = {options.json, options.trace};
   for (const auto &[name, path] : options.outputs)
     paths.push_back(path);
+  std::set<std::string> seen;
+  for (const std::string &path : paths)
+    if (!path.empty() && !path.starts_with("/dev/") && !seen.insert(path).second)
+      return Status(Code::Usage, path + " is named for two results");
   for (const std::string &path : paths)
     if (!path.empty())
-      if (Status status = runtime::checkWritable(path); !status)
+      if (Status status = checkWritable(path); !status)
         return status;
   return Status();
 }
@@ -132,8 +144,11 @@ Status showOutputs(const plan::Entry &entry, const Options &options,
       return status;
     }
   }
-  if (std::fflush(stdout) != 0)
-    std::clearerr(stdout); // The reader has closed; that is its right.
+  // A reader may close; a full disk is a failure.
+  const bool failed = std::fflush(stdout) != 0 || std::ferror(stdout) != 0;
+  if (failed && errno != EPIPE)
+    return Status(Code::Device, std::string("stdout: cannot write: ") + std::strerror(errno));
+  std::clearerr(stdout);
   return Status();
 }
 

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <cmath>
+#include <thread>
 
 namespace tenon::tprun {
 namespace {
@@ -99,8 +100,9 @@ Expected<Parsed> parseOptions(int argc, char **argv) {
   app.add_flag("--verify", options.verifyOnly, "Verifies the plan for every rank and exits 0 or 3");
   app.add_flag("--check-collectives", options.checkCollectives,
                "Compares what all ranks bring to each collective");
-  app.add_flag("--check-finite", options.checkFinite,
-               "Exits 8 after the first op that makes a NaN");
+  app.add_flag(
+      "--check-finite", options.checkFinite,
+      "Exits 8 after the first op that makes a NaN, or an infinity in a sum (padding included)");
   app.add_flag("--local-ranks", options.localRanks, "Ranks are threads of this process");
   app.add_flag("--messages", options.messages, "MPI by messages only, without shared memory");
   app.add_flag("--allow-placement", options.allowPlacement,
@@ -121,7 +123,7 @@ Expected<Parsed> parseOptions(int argc, char **argv) {
   // An empty value would take the next option for one.
   for (int i = 1; i < argc; ++i)
     if (std::string text = argv[i];
-        text.size() > 2 && text.starts_with("--") && text.ends_with("="))
+        text.size() > 2 && text.starts_with("--") && text.find('=') == text.size() - 1)
       return usage("expected a value behind " + text);
   try {
     app.parse(argc, argv);
@@ -147,8 +149,12 @@ Expected<Parsed> parseOptions(int argc, char **argv) {
     return usage("--device: expected cpu, found '" + options.device + "'");
   if (!std::isfinite(options.timeout) || options.timeout > 1e6)
     return usage("--timeout: expected at most 1e6 seconds");
-  if (!(options.rtol >= 0) || !(options.atol >= 0))
-    return usage("--rtol and --atol: expected numbers that are not negative");
+  for (double tolerance : {options.rtol, options.atol})
+    if (!(tolerance >= 0) || !std::isfinite(tolerance))
+      return usage("--rtol and --atol: expected finite numbers that are not negative");
+  if (options.threads > 4 * int(std::max(1u, std::thread::hardware_concurrency())))
+    return usage("--threads: expected at most four per processor, found " +
+                 std::to_string(options.threads));
   for (auto [flag, texts, files] :
        {std::tuple("--input", &inputs, &options.inputs),
         std::tuple("--output", &outputs, &options.outputs),

@@ -16,10 +16,12 @@ using runtime::readableBytes;
 namespace {
 
 __attribute__((format(printf, 1, 2))) std::string format(const char *pattern, ...) {
-  char text[1024];
-  va_list arguments;
+  va_list arguments, again;
   va_start(arguments, pattern);
-  std::vsnprintf(text, sizeof(text), pattern, arguments);
+  va_copy(again, arguments);
+  std::string text(size_t(std::max(0, std::vsnprintf(nullptr, 0, pattern, arguments))), '\0');
+  std::vsnprintf(text.data(), text.size() + 1, pattern, again);
+  va_end(again);
   va_end(arguments);
   return text;
 }

@@ -3,9 +3,9 @@
 #include "NamedTensors.h"
 #include "Report.h"
 
+#include "tenon/runtime/AtomicFile.h"
 #include "tenon/runtime/exec/Agreement.h"
 #include "tenon/runtime/exec/MemoryCheck.h"
-#include "tenon/runtime/exec/NpyFile.h"
 #include "tenon/runtime/exec/OutputAssembly.h"
 #include "tenon/runtime/exec/ValueDump.h"
 #include "tenon/runtime/plan/PlanReader.h"
@@ -131,6 +131,22 @@ private:
   RunFacts facts_;
 };
 
+std::string seedText(const std::optional<uint64_t> &seed) {
+  return seed ? std::to_string(*seed) : "none";
+}
+
+/// Hash of all values, so that ranks that were given different ones notice.
+std::string digestOf(const std::vector<HostArray> &values) {
+  size_t hash = values.size();
+  for (const HostArray &value : values)
+    hash = hash * 1099511628211u ^
+           std::hash<std::string_view>()(std::string_view(
+               reinterpret_cast<const char *>(value.bytes.data()), value.bytes.size()));
+  char text[24];
+  std::snprintf(text, sizeof(text), "%016zx", hash);
+  return text;
+}
+
 double now() { return double(runtime::monotonicNanoseconds()) * 1e-9; }
 
 // The plan as this rank sees it: read, right size, names, places, verified.
@@ -200,8 +216,7 @@ Status Session::meet() {
     cpu_.policy = runtime::StreamPolicy::Starve0;
   if (faults_.has("capture", "starve1"))
     cpu_.policy = runtime::StreamPolicy::Starve1;
-  if (loud() && !local_ && !options_.threads &&
-      cores * ranksHere_ <= int(std::thread::hardware_concurrency()) && cores == 1 &&
+  if (loud() && !local_ && !options_.threads && cores == 1 &&
       ranksHere_ < int(std::thread::hardware_concurrency()))
     std::fprintf(stderr,
                  "tp-run: each rank is bound to one core; mpirun --bind-to none lifts that\n");
@@ -213,6 +228,10 @@ Status Session::meet() {
       {"isa", faults_.has("handshake", "isa") ? "another" : runtime::cpuIsa(cpu_)},
       {"threads", std::to_string(cpu_.threads)},
       {"steps", std::to_string(options_.warmup) + "+" + std::to_string(options_.iterations)},
+      {"random-inputs", seedText(options_.randomInputs)},
+      {"random-weights", seedText(options_.randomWeights)},
+      {"dry-run", options_.dryRun ? "on" : "off"},
+      {"dump-values", options_.dumpValues.empty() ? "off" : "on"},
       {"check-collectives", options_.checkCollectives ? "on" : "off"},
       {"capture", options_.capture ? "on" : "off"}};
   if (Status status = runtime::shakeHands(*mesh_, fields, host_); !status)
@@ -228,6 +247,12 @@ Status Session::prepare() {
   const plan::Plan &plan = file_.plan;
   Expected<runtime::Checkpoint> checkpoint = runtime::Checkpoint::open(options_.parameters);
   if (Status status = agree(checkpoint ? Status() : checkpoint.status()); !status)
+    return status;
+  // Copies on each node may differ: then every rank would compute its part of another model.
+  if (Status status = runtime::shakeHands(
+          *mesh_, {{"inputs", digestOf(inputs_)}, {"parameters", checkpoint->fingerprint()}},
+          host_);
+      !status)
     return status;
   Expected<std::unique_ptr<runtime::Device>> device = runtime::makeCpuDevice(cpu_);
   if (Status status = agree(device ? Status() : device.status()); !status)
@@ -288,8 +313,9 @@ Status Session::takeSteps() {
   std::vector<const HostArray *> inputs;
   for (const HostArray &value : inputs_)
     inputs.push_back(&value);
-  // Medians per op need no more than this many steps; memory stays bounded over long runs.
-  constexpr size_t kept = 256;
+  // Medians need no more: those of ops the first steps, that of a step the last ones. Memory stays
+  // bounded over long runs.
+  constexpr size_t kept = 256, keptSteps = 65536;
   const size_t ops = executor_->entry().ops.size();
   opSeconds_.resize(ops);
   opWait_.resize(ops);
@@ -316,7 +342,11 @@ Status Session::takeSteps() {
       opWait_[op].push_back(collective.ready - collective.entered);
       opCommunication_[op].push_back(collective.left - collective.ready);
     }
-    samples_.push_back(sample);
+    const size_t place = size_t(step - options_.warmup) % keptSteps;
+    if (place == samples_.size())
+      samples_.push_back(sample);
+    else
+      samples_[place] = sample;
   }
   return Status();
 }
@@ -489,7 +519,7 @@ Status Session::run(bool &agreed) {
         std::fputs(longReport(facts_).c_str(), stderr);
       auto write = [&](const std::string &path, const std::string &text) {
         if (!path.empty() && written)
-          written = runtime::writeFileAtomically(path, text.data(), text.size(), nullptr, 0);
+          written = writeFileAtomically(path, text.data(), text.size(), nullptr, 0);
       };
       write(options_.json, options_.json.empty() ? "" : jsonReport(facts_));
       write(options_.trace, options_.trace.empty() ? "" : chromeTrace(facts_));
@@ -502,7 +532,7 @@ Status Session::run(bool &agreed) {
     std::fputs(shortReport(facts_).c_str(), stderr);
   if (first() && !options_.json.empty()) {
     std::string text = jsonReport(facts_);
-    return runtime::writeFileAtomically(options_.json, text.data(), text.size(), nullptr, 0);
+    return writeFileAtomically(options_.json, text.data(), text.size(), nullptr, 0);
   }
   return Status();
 }
@@ -518,6 +548,10 @@ Status runRank(const RankContext &context, bool &agreed) {
     agreed = false;
     status = Status(Code::Memory,
                     "rank " + std::to_string(context.world.rank()) + ": out of host memory");
+  } catch (const std::exception &error) {
+    agreed = false;
+    status =
+        Status(Code::Device, "rank " + std::to_string(context.world.rank()) + ": " + error.what());
   }
   // Giving up groups is collective under MPI: it would wait for ranks that wait for this one.
   if (!agreed && !status && !context.local)

@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <optional>
 #include <unistd.h>
 #include <vector>
 
@@ -61,30 +62,34 @@ Status checkLaunch(const Options &options, const runtime::Communicator &world) {
 }
 
 int runMpi(const Expected<Parsed> &parsed, int argc, char **argv) {
-  runtime::dieWithParent();
+  // A launcher's ranks die with it; a shell may go.
+  if (runtime::launcherRanks() > 0)
+    runtime::dieWithParent();
+  const Options defaults;
+  const Options &options = parsed ? parsed->options : defaults;
+  std::vector<runtime::RunState> states(1);
+  states[0].enterPhase("MPI");
+  std::optional<runtime::Watchdog> watchdog(std::in_place, states, options.timeout,
+                                            options.startTimeout);
   runtime::MpiOptions mpi;
   mpi.sharedMemory = !parsed || !parsed->options.messages;
   Expected<std::unique_ptr<runtime::Communicator>> world =
       runtime::makeMpiCommunicator(&argc, &argv, mpi);
   if (!world)
     return report(world.status());
-  std::vector<runtime::RunState> states(1);
   states[0].rank = (*world)->rank();
-  const Options defaults;
-  const Options &options = parsed ? parsed->options : defaults;
+  states[0].enterPhase("start");
   runtime::installSignalHandlers(states);
   bool agreed = true;
   Status status;
-  {
-    runtime::Watchdog watchdog(states, options.timeout, options.startTimeout);
-    // Arguments are the first phase on which the ranks agree, so that an error is told once.
-    status = runtime::agree(**world, parsed ? checkLaunch(options, **world) : parsed.status());
-    if (status && options.verifyOnly)
-      status = runtime::agree(**world, (*world)->rank() == 0 ? verifyPlan(options) : Status());
-    else if (status)
-      status = runRank({options, **world, states[0], hostName(), false}, agreed);
-    states[0].quiet = true;
-  }
+  // Arguments are the first phase on which the ranks agree, so that an error is told once.
+  status = runtime::agree(**world, parsed ? checkLaunch(options, **world) : parsed.status());
+  if (status && options.verifyOnly)
+    status = runtime::agree(**world, (*world)->rank() == 0 ? verifyPlan(options) : Status());
+  else if (status)
+    status = runRank({options, **world, states[0], hostName(), false}, agreed);
+  states[0].quiet = true;
+  watchdog.reset();
   int code = report(status);
   if (!agreed && code != 0) {
     std::fflush(nullptr);
@@ -105,7 +110,8 @@ int main(int argc, char **argv) {
   std::signal(SIGXFSZ, SIG_IGN);
   Expected<Parsed> parsed = parseOptions(argc, argv);
   if (parsed && parsed->text) {
-    std::fputs(parsed->text->c_str(), stdout);
+    if (std::fputs(parsed->text->c_str(), stdout) < 0 || std::fflush(stdout) != 0)
+      return report(Status(Code::Device, "stdout: cannot write"));
     return 0;
   }
   // Several processes agree on what they say; one says it.

@@ -10,7 +10,8 @@
 
 namespace tenon::runtime {
 
-/// A CollectiveTag in 64 bytes, comparable by memcmp.
+/// What the ranks compare when collectives are checked, in 64 bytes, comparable by memcmp: sequence
+/// number, kinds, elements of x, type and the names of the axes.
 struct WireTag {
   uint64_t sequence;
   uint64_t count;

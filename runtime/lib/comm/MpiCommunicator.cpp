@@ -87,7 +87,7 @@ Expected<std::unique_ptr<MpiWindow>> makeWindow(MPI_Comm comm, int rank, int siz
   int32_t shift = int32_t(-reinterpret_cast<uintptr_t>(base) % kAlignment);
   if (Status status = checkMpi(MPI_Bcast(&shift, 1, MPI_INT32_T, 0, comm), "MPI_Bcast"); !status)
     return status;
-  std::byte *begin = static_cast<std::byte *>(base) + shift;
+  std::byte *begin = ok ? static_cast<std::byte *>(base) + shift : nullptr;
   ok = ok && reinterpret_cast<uintptr_t>(begin) % kAlignment == 0;
   if (ok && rank == 0)
     std::memset(begin, 0, size_t(Segment::bytes(size, 0)));
@@ -97,8 +97,11 @@ Expected<std::unique_ptr<MpiWindow>> makeWindow(MPI_Comm comm, int rank, int siz
           checkMpi(MPI_Allreduce(&ok, &all, 1, MPI_INT, MPI_MIN, comm), "MPI_Allreduce");
       !status)
     return status;
-  if (!all)
+  if (!all) {
+    if (window != MPI_WIN_NULL)
+      MPI_Win_free(&window);
     return std::unique_ptr<MpiWindow>();
+  }
   return std::make_unique<MpiWindow>(window, begin);
 }
 
@@ -112,6 +115,13 @@ Expected<std::unique_ptr<Communicator>> makeMpiGroup(MpiHandle handle, bool shar
   MPI_Comm_size(handle.comm(), &size);
   if (size == 1 && cancelled)
     return makeSelfCommunicator();
+  // Members that were started with different options agree: what follows is collective.
+  int wanted = sharedMemory, all = 0;
+  if (Status status = checkMpi(MPI_Allreduce(&wanted, &all, 1, MPI_INT, MPI_MIN, handle.comm()),
+                               "MPI_Allreduce");
+      !status)
+    return status;
+  sharedMemory = all;
   if (sharedMemory) {
     Expected<bool> near = onOneNode(handle.comm());
     if (!near)

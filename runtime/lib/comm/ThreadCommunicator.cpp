@@ -3,6 +3,7 @@
 #include "SharedCommunicator.h"
 
 #include <new>
+#include <system_error>
 #include <thread>
 
 namespace tenon::runtime {
@@ -93,15 +94,27 @@ Status runThreadRanks(int ranks, const std::function<Status(Communicator &)> &bo
       results[size_t(rank)] = body(communicator);
     } catch (const std::bad_alloc &) {
       results[size_t(rank)] = Status(Code::Memory, "out of memory");
+    } catch (const std::exception &error) {
+      results[size_t(rank)] = Status(Code::Device, error.what());
     }
     if (!results[size_t(rank)])
       communicator.cancel(results[size_t(rank)].code());
   };
   std::vector<std::thread> threads;
-  for (int rank = 0; rank < ranks; ++rank)
-    threads.emplace_back(runRank, rank);
+  Status started;
+  for (int rank = 0; rank < ranks && started; ++rank)
+    try {
+      threads.emplace_back(runRank, rank);
+    } catch (const std::system_error &error) {
+      started = Status(Code::Memory, "cannot start the thread of rank " + std::to_string(rank) +
+                                         " of " + std::to_string(ranks) + ": " + error.what());
+      // The others wait for a rank that never comes.
+      flag->store(int(started.code()));
+    }
   for (std::thread &thread : threads)
     thread.join();
+  if (!started)
+    return started;
   Status second;
   for (Status &status : results) {
     if (status)

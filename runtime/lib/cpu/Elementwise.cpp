@@ -8,6 +8,9 @@
 namespace tenon::runtime::cpu {
 namespace {
 
+/// Values that an expression may have on its stack: all of its leaves.
+constexpr int kMaxStack = int(plan::limits::exprTerms);
+
 using plan::ExprOp;
 
 constexpr int64_t kBlock = 512;
@@ -178,7 +181,7 @@ private:
   void evaluate(const Block &block, float *slots) const {
     const RowKernels &rows = *context_.rows;
     const int64_t n = block.elements();
-    const float *stack[24] = {};
+    const float *stack[kMaxStack] = {};
     int top = 0;
     float *direct = inPlace(block, 0);
     for (size_t i = 0; i < expr_.size(); ++i) {
@@ -337,9 +340,9 @@ PreparedWork prepare(const plan::Elementwise &op, const Binding &binding, Contex
   Expected<int> depth = stackDepth(op);
   if (!depth)
     return depth.status();
-  if (*depth > 24)
+  if (*depth > kMaxStack)
     return Status(Code::Plan, "expression needs a stack of " + std::to_string(*depth) +
-                                  ", expected at most 24");
+                                  ", expected at most " + std::to_string(kMaxStack));
   if (!integer)
     return make<FloatWork>(op, std::move(regions), *depth, context);
   for (const plan::ExprTerm &term : op.expr)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "tenon/runtime/Device.h"
+#include "tenon/runtime/plan/Limits.h"
 
 #include <array>
 #include <cstdint>
@@ -63,8 +64,8 @@ public:
   int64_t operator[](int operand) const { return offset_[operand]; }
   void next();
 
-  static constexpr int kMaxDepth = 12;
-  static constexpr int kMaxOperands = 24;
+  static constexpr int kMaxDepth = int(plan::limits::dimensions);
+  static constexpr int kMaxOperands = int(plan::limits::exprInputs) + 1;
 
 private:
   const LoopNest &nest_;

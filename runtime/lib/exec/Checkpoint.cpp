@@ -2,6 +2,7 @@
 #include "tenon/runtime/exec/Checkpoint.h"
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -113,9 +114,15 @@ std::string Checkpoint::whereMissing() const {
   return text.empty() ? ": --parameters names no safetensors file" : " in " + text;
 }
 
-void Checkpoint::unmap() {
-  for (const std::unique_ptr<SafetensorsFile> &file : files_)
-    file->unmap();
+std::string Checkpoint::fingerprint() const {
+  std::string text;
+  for (const std::unique_ptr<SafetensorsFile> &file : files_) {
+    char number[24];
+    std::snprintf(number, sizeof(number), "%016llx",
+                  static_cast<unsigned long long>(file->fingerprint()));
+    text += (text.empty() ? "" : " ") + std::string(number);
+  }
+  return text.empty() ? "none" : text;
 }
 
 } // namespace tenon::runtime

@@ -8,8 +8,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <limits>
-#include <set>
 
 namespace tenon::runtime {
 
@@ -259,6 +257,13 @@ Expected<HostArray> Executor::operandValue(const plan::Operand &operand) {
 
 // Infinities have their place in masks and in padding; after a sum they are a mistake.
 static bool allowsInfinity(const plan::Op &op) {
+  if (const auto *reduce = std::get_if<plan::Reduce>(&op.body))
+    return reduce->kind != plan::ReduceKind::Sum;
+  if (const auto *collective = std::get_if<plan::Collective>(&op.body)) {
+    const bool sums = collective->kind == plan::CollectiveKind::AllReduce ||
+                      collective->kind == plan::CollectiveKind::ReduceScatter;
+    return !sums || collective->reduce != plan::ReduceKind::Sum;
+  }
   return !std::holds_alternative<plan::MatMul>(op.body) &&
          !std::holds_alternative<plan::Attention>(op.body) &&
          !std::holds_alternative<plan::Norm>(op.body) &&

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <limits>
 #include <sstream>
 
 namespace tenon::runtime {
@@ -92,8 +93,7 @@ std::string largestBuffers(const plan::Plan &plan, size_t count) {
   for (const plan::Weight &weight : plan.weights)
     all.emplace_back(weight.elements * plan::byteWidth(weight.type),
                      "weight '" + weight.name + "'");
-  // The arena lives whole, so the entry that makes it as large as it is stands for it, and its
-  // largest buffers with it.
+  // The arena serves all entries; the largest buffer of any of them says what makes it large.
   for (const plan::Entry &entry : plan.entries)
     for (size_t id = 0; id < entry.buffers.size(); ++id)
       if (const plan::Buffer &buffer = entry.buffers[id]; buffer.kind == plan::Buffer::Kind::Arena)
@@ -109,7 +109,11 @@ std::string largestBuffers(const plan::Plan &plan, size_t count) {
 
 Status checkMemory(const plan::Plan &plan, int64_t ranksHere, int64_t available) {
   int64_t weights = plannedWeightBytes(plan), arena = arenaBytes(plan);
-  int64_t needed = (weights + arena) * ranksHere;
+  // Each weight is bounded, their sum is not.
+  int64_t needed = 0;
+  if (__builtin_add_overflow(weights, arena, &needed) ||
+      __builtin_mul_overflow(needed, ranksHere, &needed))
+    needed = std::numeric_limits<int64_t>::max();
   if (available < 0 || needed <= available)
     return Status();
   return Status(Code::Memory,

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tenon/runtime/exec/NpyFile.h"
 
+#include "tenon/runtime/AtomicFile.h"
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
 #include <memory>
+#include <set>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,7 +40,7 @@ public:
   explicit HeaderParser(const std::string &text) : text_(text) {}
 
   bool parse(Header &header) {
-    int keys = 0;
+    std::set<std::string> keys;
     if (!take('{'))
       return false;
     while (!take('}')) {
@@ -50,11 +53,13 @@ public:
                                          : false;
       if (!ok)
         return false;
-      ++keys;
+      if (!keys.insert(key).second)
+        return false;
       if (!take(',') && !peek('}'))
         return false;
     }
-    return keys == 3;
+    skip();
+    return keys.size() == 3 && at_ == text_.size();
   }
 
 private:
@@ -209,43 +214,6 @@ Status writeNpy(const std::string &path, const HostArray &array) {
   head += header;
   return writeFileAtomically(path, head.data(), head.size(), array.bytes.data(),
                              array.bytes.size());
-}
-
-Status writeFileAtomically(const std::string &path, const void *head, size_t headBytes,
-                           const void *body, size_t bodyBytes) {
-  struct stat info{};
-  // Pipes and devices are written straight: there is nothing to rename over.
-  bool special = stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
-  std::string temporary = special ? path : path + ".partial-" + std::to_string(getpid());
-  auto failed = [&](const char *what) {
-    Status status(Code::Device, path + ": cannot " + what + ": " + systemError());
-    if (!special)
-      unlink(temporary.c_str());
-    return status;
-  };
-  File file(std::fopen(temporary.c_str(), "wb"));
-  if (!file)
-    return failed("create");
-  if ((headBytes && std::fwrite(head, 1, headBytes, file.get()) != headBytes) ||
-      (bodyBytes && std::fwrite(body, 1, bodyBytes, file.get()) != bodyBytes) ||
-      std::fflush(file.get()) != 0)
-    return failed("write");
-  if (std::fclose(file.release()) != 0)
-    return failed("write");
-  if (!special && std::rename(temporary.c_str(), path.c_str()) != 0)
-    return failed("rename");
-  return Status();
-}
-
-Status checkWritable(const std::string &path) {
-  struct stat info{};
-  if (stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode))
-    return Status(Code::Plan, path + ": expected a file to write, found a directory");
-  size_t slash = path.rfind('/');
-  std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  if (access(directory.c_str(), W_OK | X_OK) != 0)
-    return Status(Code::Plan, path + ": cannot write into " + directory + ": " + systemError());
-  return Status();
 }
 
 } // namespace tenon::runtime

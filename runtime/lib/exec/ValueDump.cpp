@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tenon/runtime/exec/ValueDump.h"
+#include "tenon/runtime/AtomicFile.h"
 
 #include "tenon/runtime/exec/NpyFile.h"
 #include "tenon/runtime/plan/Access.h"
@@ -61,7 +62,7 @@ Status ValueDump::write(Executor &executor, int op) {
                  {"type", plan::name(value->type)},
                  {"shape", value->shape},
                  {"file", name}};
-    lines_ += line.dump() + "\n";
+    lines_ += line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
   }
   return Status();
 }
@@ -99,7 +100,7 @@ Status ValueDump::finish(const plan::Plan &plan, const plan::Entry &entry,
                                {"shape", outputs[i].shape},
                                {"file", name}});
   }
-  std::string text = index.dump(1) + "\n";
+  std::string text = index.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
   return writeFileAtomically(directory_ + "/index.json", text.data(), text.size(), nullptr, 0);
 }
 

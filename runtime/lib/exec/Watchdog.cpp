@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tenon/runtime/exec/Watchdog.h"
 
+#include "tenon/runtime/AtomicFile.h"
 #include "tenon/runtime/Status.h"
 
 #include <algorithm>
@@ -9,7 +10,6 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 #include <ctime>
 #include <mutex>
 #include <sys/prctl.h>
@@ -39,10 +39,6 @@ public:
     while (count && used_ < sizeof(text_) - 1)
       text_[used_++] = digits[--count];
     return *this;
-  }
-  const char *text() {
-    text_[used_] = 0;
-    return text_;
   }
   void print() {
     text_[used_] = '\n';
@@ -97,6 +93,7 @@ void onTermination(int signal) {
     timespec nap{0, 1000000};
     nanosleep(&nap, nullptr);
   }
+  removeTemporaryFile();
   _exit(128 + signal);
 }
 
@@ -107,6 +104,7 @@ void onCrash(int signal) {
                      : signal == SIGILL ? "SIGILL"
                                         : "SIGABRT";
   printStates(handlerStates, name);
+  removeTemporaryFile();
   std::signal(signal, SIG_DFL);
   raise(signal);
 }
@@ -133,6 +131,7 @@ struct Watchdog::Impl {
         if (state.quiet.load() || double(now - state.since.load()) * 1e-9 < limit)
           continue;
         printStates(states, "deadline passed");
+        removeTemporaryFile();
         _exit(int(Code::Deadline));
       }
     }
@@ -182,12 +181,6 @@ void dieWithParent() {
   // The parent may have gone between the two calls.
   if (getppid() != parent)
     _exit(int(Code::Device));
-}
-
-std::string stateLine(const RunState &state) {
-  Line line;
-  describeState(state, line);
-  return line.text();
 }
 
 } // namespace tenon::runtime

@@ -277,8 +277,9 @@ private:
     for (const fb::ExprTerm &term : terms) {
       ExprTerm &last = to.expr.emplace_back();
       getEnum(term.op(), last.op, "operator of an expression");
-      last.input = term.input();
-      last.value = term.value();
+      // What a term does not use is nothing that a verifier looks at.
+      last.input = last.op == ExprOp::Input ? term.input() : 0;
+      last.value = last.op == ExprOp::Constant ? term.value() : 0;
     }
   }
 

@@ -3,6 +3,8 @@
 // lists are stored once: most operands of a model share a handful of shapes.
 #include "tenon/runtime/plan/PlanWriter.h"
 
+#include "tenon/runtime/AtomicFile.h"
+
 #include "Sha256.h"
 #include "plan_generated.h"
 #include "tenon/runtime/plan/Limits.h"
@@ -298,28 +300,9 @@ Status writeFile(const Plan &plan, const std::string &path) {
   auto bytes = write(plan);
   if (!bytes)
     return Status(bytes.status().code(), path + ": " + bytes.status().message());
-  std::string temporary = path + ".tmp-" + std::to_string(getpid());
-  auto fail = [&](const char *what) {
-    int error = errno;
-    std::remove(temporary.c_str());
-    return Status(Code::Usage, path + ": " + what + ": " + std::strerror(error));
-  };
-  std::FILE *file = std::fopen(temporary.c_str(), "wb");
-  if (!file)
-    return fail("cannot create");
-  bool written = std::fwrite(bytes->data(), 1, bytes->size(), file) == bytes->size();
-  int error = errno;
-  if (std::fclose(file) != 0 && written) {
-    written = false;
-    error = errno;
-  }
-  if (!written) {
-    errno = error;
-    return fail("cannot write");
-  }
-  if (std::rename(temporary.c_str(), path.c_str()) != 0)
-    return fail("cannot rename to");
-  return {};
+  Status status = writeFileAtomically(path, bytes->data(), bytes->size(), nullptr, 0);
+  // Whoever writes plans names the place on a command line.
+  return status ? status : Status(Code::Usage, status.message());
 }
 
 } // namespace tenon::plan

@@ -179,6 +179,10 @@ Complaint EntryVerifier::checkBuffer(const Buffer &buffer) const {
 }
 
 Complaint EntryVerifier::checkIO(const IO &io, bool isInput) const {
+  // Names become parts of options and of file names; that there is one is checked with the others.
+  if (io.name == "." || io.name == ".." ||
+      io.name.find_first_of(std::string_view("/=\0", 3)) != std::string::npos)
+    return "has a name that no file can have, or with '='";
   if (io.buffer < 0 || size_t(io.buffer) >= entry.buffers.size())
     return "names buffer " + std::to_string(io.buffer) + " of " +
            std::to_string(entry.buffers.size());

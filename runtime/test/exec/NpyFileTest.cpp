@@ -3,6 +3,8 @@
 
 #include "tenon/runtime/exec/NpyFile.h"
 
+#include "tenon/runtime/AtomicFile.h"
+
 #include <csignal>
 #include <gmock/gmock.h>
 #include <sys/resource.h>
@@ -132,6 +134,20 @@ TEST_F(NpyFileTest, placesAreCheckedBeforeTheWork) {
   EXPECT_TRUE(checkWritable(directory / "new.npy"));
   EXPECT_EQ(checkWritable(directory / "none" / "new.npy").code(), Code::Plan);
   EXPECT_EQ(checkWritable(directory).code(), Code::Plan);
+  EXPECT_TRUE(checkWritable("/dev/null"));
+}
+
+TEST_F(NpyFileTest, devicesStayAndLinksAreFollowed) {
+  HostArray array{DataType::F32, {1}, std::vector<std::byte>(4)};
+  EXPECT_TRUE(writeNpy("/dev/null", array));
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
+  std::filesystem::create_directory(directory / "far");
+  write("far/x.npy", "old");
+  std::filesystem::create_symlink(directory / "far" / "x.npy", directory / "link.npy");
+  EXPECT_TRUE(writeNpy(directory / "link.npy", array));
+  EXPECT_TRUE(std::filesystem::is_symlink(directory / "link.npy"));
+  EXPECT_TRUE(readNpy(directory / "far" / "x.npy"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory / "far"), {}), 1);
 }
 
 } // namespace

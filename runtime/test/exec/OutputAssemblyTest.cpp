@@ -112,6 +112,27 @@ TEST(CompareValuesTest, theWorstExcessIsNamed) {
   EXPECT_EQ(comparison.found, 1);
 }
 
+TEST(CompareValuesTest, theLargestOfSeveralExcessesIsNamed) {
+  Comparison comparison =
+      compareValues(floats({0, 0.01f, 100, 50}), floats({0, 0, 0, 0}), 1e-5, 1e-5);
+  EXPECT_EQ(comparison.index, (std::vector<int64_t>{2}));
+  EXPECT_EQ(comparison.found, 100);
+}
+
+TEST(CompareValuesTest, integersBeyondTheReachOfDoubles) {
+  auto integers = [](std::vector<int64_t> values) {
+    HostArray array{DataType::I64, {int64_t(values.size())}, {}};
+    array.bytes.resize(values.size() * 8);
+    std::memcpy(array.bytes.data(), values.data(), array.bytes.size());
+    return array;
+  };
+  const int64_t large = (int64_t(1) << 60) + 1;
+  EXPECT_TRUE(compareValues(integers({1, large}), integers({1, large}), 0, 0).equal);
+  Comparison comparison = compareValues(integers({1, large}), integers({1, large + 1}), 0, 0);
+  EXPECT_FALSE(comparison.equal);
+  EXPECT_EQ(comparison.index, (std::vector<int64_t>{1}));
+}
+
 TEST(CompareValuesTest, nanAndInfinityEqualThemselvesOnly) {
   const float nan = NAN, inf = INFINITY;
   EXPECT_TRUE(compareValues(floats({nan, inf}), floats({nan, inf}), 0, 0).equal);

@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <random>
 
 using namespace tenon;
@@ -98,6 +99,25 @@ TEST(File, KeepsMinusZeroAndInfinity) {
         EXPECT_EQ(std::signbit(fill->value), std::signbit(value));
       }
   }
+}
+
+TEST(File, FieldsThatATermDoesNotUseAreReadAsNothing) {
+  Plan plan = allOpsPlan(2);
+  Elementwise *elementwise = nullptr;
+  for (Op &op : plan.entries[0].ops)
+    if (auto *body = std::get_if<Elementwise>(&op.body))
+      elementwise = body;
+  ASSERT_NE(elementwise, nullptr);
+  Plan clean = plan;
+  for (ExprTerm &term : elementwise->expr) {
+    if (term.op != ExprOp::Input)
+      term.input = 7;
+    if (term.op != ExprOp::Constant)
+      term.value = std::numeric_limits<double>::quiet_NaN();
+  }
+  auto back = plan::read(written(plan));
+  ASSERT_TRUE(back.ok());
+  EXPECT_TRUE(*back == clean);
 }
 
 TEST(File, DigestIsTheSumInTheHeader) {

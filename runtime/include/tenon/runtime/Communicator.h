@@ -23,20 +23,10 @@ struct CollectiveTime {
   double entered = 0, ready = 0, left = 0;
 };
 
-/// What the ranks compare when collectives are checked (always under threads; `--check-collectives`
-/// under MPI): everything must be equal on all members.
-struct CollectiveTag {
-  uint64_t sequence = 0; ///< Number of the collective on this communicator.
-  uint32_t op = 0;       ///< plan::CollectiveKind and plan::ReduceKind.
-  uint64_t count = 0;    ///< Elements of x.
-  plan::DataType type = plan::DataType::F32;
-  std::string group; ///< Names of the axes, e.g. "tp.0,tp.1".
-};
-
 /// A group of ranks. Calls are blocking and collective: all members call the same function in the
-/// same order. Not thread-safe: one thread per rank. A mismatch under checking gives Code::Disagree
-/// with both tags, a failure of the library beneath Code::Device. A group of size 1 is real: it
-/// copies.
+/// same order. Not thread-safe: one thread per rank. With tags checked (always under threads,
+/// `--check-collectives` under MPI) a mismatch gives Code::Disagree with both tags, a failure of
+/// the library beneath Code::Device. A group of size 1 is real: it copies.
 class Communicator {
 public:
   virtual ~Communicator() = default;

@@ -17,9 +17,6 @@
 
 namespace tenon::runtime {
 
-/// Reasons for work to fail while it runs, reported by synchronize().
-struct KernelContext;
-
 /// A prepared op, bound to its addresses. `enqueue` appends it to a stream; it never allocates and
 /// never fails: failures while running surface at synchronize().
 class Kernel {
@@ -86,7 +83,7 @@ public:
 enum class StreamPolicy { Inline, Starve0, Starve1 };
 
 struct CpuOptions {
-  int threads = 1; ///< Threads per rank for matmul.
+  int threads = 1; ///< Threads per rank.
   StreamPolicy policy = StreamPolicy::Inline;
   /// Highest instruction set to use: "" for the best of this machine, else "sse2"/"avx2"/"avx512".
   /// Part of the handshake.

@@ -27,7 +27,8 @@ public:
 
   /// Behind "is missing": " in A, B", or that no file was given.
   std::string whereMissing() const;
-  void unmap();
+  /// What ranks compare: the fingerprints of the files, in order.
+  std::string fingerprint() const;
 
 private:
   std::vector<std::unique_ptr<SafetensorsFile>> files_;

@@ -14,16 +14,7 @@ namespace tenon::runtime {
 /// Reads a file. Fails with Code::Usage; the message begins with the path.
 Expected<HostArray> readNpy(const std::string &path);
 
-/// Writes a file under a temporary name beside `path` and renames it: nobody ever sees a part of
-/// it. Fails with Code::Device.
+/// Writes a file, whole or not at all (AtomicFile.h). Fails with Code::Device.
 Status writeNpy(const std::string &path, const HostArray &array);
-
-/// The same for any bytes.
-Status writeFileAtomically(const std::string &path, const void *head, size_t headBytes,
-                           const void *body, size_t bodyBytes);
-
-/// Checks before the work that `path` can be written after it: its directory exists and admits new
-/// files. Fails with Code::Plan.
-Status checkWritable(const std::string &path);
 
 } // namespace tenon::runtime

@@ -35,6 +35,10 @@ public:
   const std::string &path() const { return path_; }
   const std::map<std::string, StoredTensor> &tensors() const { return tensors_; }
 
+  /// A hash of size, header and 64 pages spread over the data: two files with one fingerprint are
+  /// one checkpoint, but for changes between those pages.
+  uint64_t fingerprint() const;
+
   /// Maps the file if it still has the size that was checked and returns the tensor's bytes.
   Expected<const std::byte *> data(const StoredTensor &tensor);
   void unmap();

@@ -39,7 +39,4 @@ void installSignalHandlers(std::span<RunState> states);
 /// already. Before MPI_Init.
 void dieWithParent();
 
-/// One rank's state in words, as in the example above, without the prefix.
-std::string stateLine(const RunState &state);
-
 } // namespace tenon::runtime
