@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import operator
 import pathlib
 import struct
 
@@ -54,15 +56,23 @@ def read_header(path: pathlib.Path) -> dict[str, Stored]:
             header = json.loads(f.read(length))
         except ValueError as error:
             raise UsageError(f"{path}: the header is not JSON: {error}") from None
-    found = {}
-    for key, entry in header.items():
-        if key == "__metadata__":
-            continue
-        begin, end = entry["data_offsets"]
-        if not 0 <= begin <= end <= size - 8 - length:
-            raise UsageError(f"{path}: {key} lies at bytes {begin} to {end}, the file has {size - 8 - length} bytes of data")
-        found[key] = Stored(tuple(entry["shape"]), entry["dtype"], path.name)
-    return found
+    if not isinstance(header, dict):
+        raise UsageError(f"{path}: expected a header of tensors by key, found {type(header).__name__}")
+    return {key: read_entry(path, key, entry, size - 8 - length) for key, entry in header.items() if key != "__metadata__"}
+
+
+def read_entry(path: pathlib.Path, key: str, entry: object, data_bytes: int) -> Stored:
+    """One tensor of a header, checked: its place lies in the data and has as many bytes as its shape and type need."""
+    try:
+        begin, end = (operator.index(offset) for offset in entry["data_offsets"])
+        shape, dtype = tuple(operator.index(size) for size in entry["shape"]), str(entry["dtype"])
+    except (TypeError, KeyError, ValueError):
+        raise UsageError(f"{path}: {key}: expected dtype, shape and data_offsets, found {entry}") from None
+    if not 0 <= begin <= end <= data_bytes or any(size < 0 for size in shape):
+        raise UsageError(f"{path}: {key} lies at bytes {begin} to {end}, the file has {data_bytes} bytes of data")
+    if dtype in NUMPY_OF and math.prod(shape) * np.dtype(NUMPY_OF[dtype]).itemsize != end - begin:
+        raise UsageError(f"{path}: {key} is {dtype} {list(shape)}, its place has {end - begin} bytes")
+    return Stored(shape, dtype, path.name)
 
 
 def read_checkpoint(directory: pathlib.Path) -> dict[str, Stored] | None:
@@ -71,7 +81,10 @@ def read_checkpoint(directory: pathlib.Path) -> dict[str, Stored] | None:
     if single.exists():
         return read_header(single)
     if index.exists():
-        files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        try:
+            files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UsageError(f"{index}: expected JSON with a weight_map of keys to files") from None
         tensors: dict[str, Stored] = {}
         for name in files:
             if not (directory / name).exists():

@@ -148,7 +148,10 @@ def run_report(arguments: argparse.Namespace) -> int:
     needed = {"schema", "ranks", "device", "plan_digest", "weights_bytes_per_rank", "arena_bytes_per_rank", "collectives", "time_ms"}
     if not isinstance(content, dict) or needed - content.keys():
         raise UsageError(f"expected a report of a timed run, as tp-run --json writes it, in {arguments.file}")
-    report.print_report(content, Console(width=None if sys.stdout.isatty() else 160))
+    try:
+        report.print_report(content, Console(width=None if sys.stdout.isatty() else 160))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"malformed report in {arguments.file}: {error!r}") from None
     return 0
 
 

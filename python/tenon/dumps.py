@@ -57,7 +57,10 @@ def read_index(folder: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def read_value(folder: pathlib.Path, entry: dict[str, Any]) -> np.ndarray:
-    array = np.load(folder / entry["file"])
+    try:
+        array = np.load(folder / entry["file"])
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"{folder / entry['file']}: cannot read this value: {error}") from None
     if entry.get("dtype") == "bf16" and array.dtype.itemsize == 2:
         array = array.view(ml_dtypes.bfloat16)
     return array

@@ -114,8 +114,12 @@ def strip_location(line: str) -> str:
 
 
 def unquote(text: str) -> str:
+    """The text behind MLIR's quotes: an escape is a backslash before itself or a quote, or two hexadecimal digits."""
     text = text.strip()
-    return text[1:-1].replace('\\"', '"').replace("\\\\", "\\") if text.startswith('"') else text
+    if not text.startswith('"'):
+        return text
+    raw = re.sub(rb'\\(["\\]|[0-9A-Fa-f]{2})', lambda m: m[1] if len(m[1]) == 1 else bytes([int(m[1], 16)]), text[1:-1].encode())
+    return raw.decode(errors="replace")
 
 
 def parse_dictionary(text: str) -> dict[str, str]:
