@@ -32,7 +32,9 @@ if ((tidy)); then
   mapfile -t sources < <(/usr/bin/python3 - "${files[@]}" <<'PY'
 import json, os, sys
 known = {os.path.realpath(os.path.join(c["directory"], c["file"])) for c in json.load(open("build/compile_commands.json"))}
-print("\n".join(f for f in sys.argv[1:] if os.path.realpath(f) in known))
+for f in sys.argv[1:]:
+    if os.path.realpath(f) in known:
+        print(f)
 PY
   )
   # g++'s own warning options are unknown to clang, and omp.h comes with g++.
@@ -40,7 +42,9 @@ PY
     --extra-arg=-Wno-ignored-optimization-argument "--extra-arg=-idirafter$(g++ -print-file-name=include)")
   ((fix)) && tidy_command+=(--fix) && jobs=1
   tidy_status=0
-  printf '%s\0' "${sources[@]}" | xargs -0 -P "$jobs" -n 1 "${tidy_command[@]}" 2> >(grep -v 'warnings\? generated' >&2) ||
+  # No sources print one empty name.
+  ((${#sources[@]})) && feed=(printf '%s\0' "${sources[@]}") || feed=(true)
+  "${feed[@]}" | xargs -0 -r -P "$jobs" -n 1 "${tidy_command[@]}" 2> >(grep -v 'warnings\? generated' >&2) ||
     tidy_status=1
   echo "lint: clang-tidy over ${#sources[@]} files: $([[ $tidy_status == 0 ]] && echo clean || echo 'not clean')"
   ((tidy_status)) && status=1

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Peer baseline: tensor parallelism written by hand, Megatron's way: torch matmuls on shards (one thread per rank), in-place MPI all-reduce.
-usage: mpirun -n 2 python hand_tp.py --seq 128 [--dtype bfloat16] [--decode]; prints one JSON line on rank 0. --ranks 1 without mpirun works too."""
+usage: mpirun -n 2 python hand_tp.py --seq 128 [--dtype bfloat16] [--decode]; prints one JSON line on rank 0."""
 import argparse, json, time, statistics as st, math
 from mpi4py import MPI
 import numpy as np, torch

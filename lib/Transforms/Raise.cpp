@@ -21,8 +21,9 @@ namespace {
 
 constexpr int64_t kMostElements = int64_t(1) << 48;
 
-/// Returns keys of tensors that must stay whole, because uses that cannot be one view share
-/// elements.
+/// Raises every function. Returns the keys of tensors that must stay whole, because two uses that
+/// cannot be one view share elements: then the module is to be raised again from its imported form,
+/// with these keys in `whole`. Fails after an error.
 FailureOr<std::set<std::string>> raiseModule(ModuleOp module, const std::set<std::string> &whole) {
   FailureOr<WeightViews> weights = WeightViews::create(module, whole);
   if (failed(weights))

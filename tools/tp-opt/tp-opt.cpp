@@ -101,6 +101,10 @@ int run(int argc, char **argv) {
   if (!cl::ParseCommandLineOptions(int(pointers.size()), pointers.data(), header, &llvm::errs()))
     return kUsage;
   const bool emits = !emitKind.empty();
+  if (tpReport && llvm::none_of(arguments, [](StringRef argument) {
+        return argument.ltrim('-').starts_with("tp-compile");
+      }))
+    return usage("--tp-report goes with --tp-compile");
   if (emits && emitKind != "plan")
     return usage("unknown --emit=" + emitKind + "; expected --emit=plan");
   if (emits && (outputPath.getNumOccurrences() == 0 || outputPath == "-"))

@@ -211,7 +211,6 @@ Status Session::meet() {
   const int cores = usableCores();
   cpu_.threads = options_.threads ? options_.threads : std::max(1, cores / ranksHere_);
   cpu_.isa = options_.isa;
-  cpu_.packBudget = file_.plan.packBudget;
   if (faults_.has("capture", "starve0"))
     cpu_.policy = runtime::StreamPolicy::Starve0;
   if (faults_.has("capture", "starve1"))

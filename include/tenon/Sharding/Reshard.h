@@ -3,10 +3,16 @@
 // of minor-most axes of a dimension as one group and one price. Pure functions on values, no IR.
 //
 // Steps on a value sharded per rank:
-//   slice           dims[dim] += axes          local, no communication (from replicated axes)
-//   all_gather      dims[dim] -= axes          gathers the run, cutting padding at every level,
-//   minor first all_to_all      dims[from] -= axes, dims[dim] += axes all_reduce      partial -=
-//   axes reduce_scatter  partial -= axes, dims[dim] += axes
+//   slice           dims[dim] += axes, from replicated axes; local, no communication
+//
+//   all_gather      dims[dim] -= axes; cuts padding at every level, minor first
+//
+//   all_to_all      dims[from] -= axes, dims[dim] += axes
+//
+//   all_reduce      partial -= axes
+//
+//   reduce_scatter  partial -= axes, dims[dim] += axes
+//
 // Added axes arrive as the minor-most run, in order. Blocks nest: 5 over 2x2 is 2, 1, 2, 0.
 #pragma once
 

@@ -363,7 +363,6 @@ Expected<std::unique_ptr<Device>> makeCpuDevice(const CpuOptions &options) {
   device->context.isa = *isa;
   device->context.rows = &cpu::rowKernels(*isa);
   device->context.threads = options.threads;
-  device->context.packBudget = options.packBudget;
   device->context.primitives = std::make_unique<cpu::MatMulPrimitives>(*isa, options.threads);
   return std::unique_ptr<Device>(std::move(device));
 }

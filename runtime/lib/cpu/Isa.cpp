@@ -35,8 +35,8 @@ Expected<Isa> chooseIsa(const std::string &requested) {
   for (Isa isa : {Isa::Sse2, Isa::Avx2, Isa::Avx512})
     if (requested == name(isa))
       return isa < best ? isa : best;
-  return Status(Code::Usage,
-                "unknown instruction set '" + requested + "', expected sse2, avx2 or avx512");
+  return Status(Code::Usage, "--isa: unknown instruction set '" + requested +
+                                 "', expected sse2, avx2 or avx512");
 }
 
 const RowKernels &rowKernels(Isa isa) {

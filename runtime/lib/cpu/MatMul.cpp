@@ -420,7 +420,8 @@ PreparedWork prepare(const plan::MatMul &op, const Binding &binding, Context &co
                    " and " + plan::name(regions[B].type));
   DataType in = regions[A].type, out = regions[C].type;
   bind.require(in == DataType::F32 || in == DataType::BF16,
-               std::string("expected f32 or bf16, found ") + plan::name(in));
+               std::string("expected f32 or bf16, found ") + plan::name(in) +
+                   "; export with --dtype f32 or bf16");
   bind.require(out == DataType::F32 || out == DataType::BF16 || out == DataType::F16,
                std::string("expected a result of f32, bf16 or f16, found ") + plan::name(out));
   bind.require(in != DataType::BF16 || context.primitives->hasBf16(),

@@ -103,16 +103,6 @@ void LoopNest::sortBy(int j) {
   *this = std::move(sorted);
 }
 
-void LoopNest::offsets(int64_t index, int64_t *out) const {
-  std::fill(out, out + operands, int64_t(0));
-  for (size_t d = sizes.size(); d-- > 0;) {
-    int64_t at = index % sizes[d];
-    index /= sizes[d];
-    for (int j = 0; j < operands; ++j)
-      out[j] += at * strides[d][j];
-  }
-}
-
 LoopNest nestOf(std::span<const Region *const> regions, int64_t first, int64_t last) {
   LoopNest nest;
   nest.operands = int(regions.size());

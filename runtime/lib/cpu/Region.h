@@ -50,8 +50,6 @@ struct LoopNest {
   void collapse();
   /// Orders loops by falling stride of operand `j`, stable.
   void sortBy(int j);
-  /// Writes the offset of each operand at iteration `index` (row-major).
-  void offsets(int64_t index, int64_t *out) const;
 };
 
 /// A nest over dimensions [first, last) of regions of equal sizes.

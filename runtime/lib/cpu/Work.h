@@ -51,7 +51,6 @@ struct Context {
   Isa isa = Isa::Sse2;
   const RowKernels *rows = nullptr;
   int threads = 1;
-  int64_t packBudget = 0;
   Scratch scratch;
   std::unique_ptr<MatMulPrimitives> primitives;
 

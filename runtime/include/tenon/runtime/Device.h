@@ -88,7 +88,6 @@ struct CpuOptions {
   /// Highest instruction set to use: "" for the best of this machine, else "sse2"/"avx2"/"avx512".
   /// Part of the handshake.
   std::string isa;
-  int64_t packBudget = 0;
 };
 
 /// Makes the CPU device: oneDNN for matmul, our own kernels for the rest.

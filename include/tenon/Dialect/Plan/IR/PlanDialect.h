@@ -2,7 +2,7 @@
 // The plan dialect: the text of a plan, one op per instruction of the runtime.
 //
 // The structs of the runtime's plan library are the meaning of these ops; PlanTranslation.h goes
-// from one to the other. The C++ names live in tenon::plan, since tenon::plan holds the structs.
+// from one to the other. Both live in tenon::plan.
 #pragma once
 
 #include "tenon/runtime/plan/Plan.h"
