@@ -54,8 +54,9 @@ std::string illegal(const Mesh &mesh) {
     if (axis.parent == axis.name && axis.name.find('.') != std::string::npos)
       return "axis \"" + axis.name + "\": a dot in a name is kept for parts of an axis";
     live += axis.size > 1;
-    if (axis.size > mostRanks || (ranks *= axis.size) > mostRanks)
+    if (axis.size > mostRanks / ranks)
       return "more than " + std::to_string(mostRanks) + " ranks";
+    ranks *= axis.size;
   }
   if (mesh.axes.size() > mostAxes)
     return std::to_string(mesh.axes.size()) + " axes, expected at most " + std::to_string(mostAxes);

@@ -21,7 +21,7 @@ TEST(CpuDevice, refusesUnknownInstructionSets) {
   ASSERT_FALSE(device);
   EXPECT_EQ(device.status().code(), Code::Usage);
   EXPECT_EQ(device.status().message(),
-            "unknown instruction set 'avx9', expected sse2, avx2 or avx512");
+            "--isa: unknown instruction set 'avx9', expected sse2, avx2 or avx512");
 }
 
 TEST(CpuDevice, refusesAThreadCountOfZero) {
