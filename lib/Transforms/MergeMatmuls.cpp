@@ -32,6 +32,13 @@ static int64_t elements(ArrayRef<int64_t> shape) {
   return n;
 }
 
+static SmallVector<int64_t> rowMajorStrides(ArrayRef<int64_t> shape) {
+  SmallVector<int64_t> strides(shape.size(), 1);
+  for (size_t i = shape.size(); i-- > 1;)
+    strides[i - 1] = strides[i] * shape[i];
+  return strides;
+}
+
 namespace {
 
 /// One matmul that may be merged: x [rows.., k..] times a loaded weight whose free dimensions come
@@ -188,23 +195,27 @@ private:
   /// Merged globals by the names of their parts.
   std::map<GlobalNames, ml_program::GlobalOp> made;
 
-  void merge(std::vector<Candidate> &group, SymbolTable &symbols) {
-    MatMulOp firstMatMul = group.front().matmul;
-    ArrayRef<int64_t> input = typeOf(firstMatMul.getLhs()).getShape();
-    const Candidate &shape = group.front();
-    SmallVector<int64_t> rowShape(input.take_front(shape.rows.size())),
-        contractedShape(input.drop_front(shape.rows.size()));
-    int64_t depth = elements(contractedShape), total = 0;
-    SmallVector<int64_t> widths;
-    for (Candidate &candidate : group)
-      total += widths.emplace_back(
-          elements(typeOf(candidate.matmul.getResult()).getShape().drop_front(shape.rows.size())));
+  using Place = std::pair<int64_t, SmallVector<int64_t>>; ///< Offset and strides.
 
-    // Where each part lies: rows of [n, k..], or columns of [k.., n].
-    SmallVector<std::pair<int64_t, SmallVector<int64_t>>> places, biasPlaces;
+  /// The loads of a group and where each lies in the merged weight: rows of [n, k..], or columns of
+  /// [k.., n]; elements of the bias.
+  struct Layout {
     SmallVector<ml_program::GlobalLoadConstOp> weights, biases;
+    SmallVector<Place> places, biasPlaces;
+    SmallVector<int64_t> widths; ///< Free elements of each part.
+    int64_t total = 0;
+  };
+
+  static Layout layOut(ArrayRef<Candidate> group, int64_t depth) {
+    Layout layout;
+    for (const Candidate &candidate : group)
+      layout.total += layout.widths.emplace_back(
+          elements(typeOf(const_cast<Candidate &>(candidate).matmul.getResult())
+                       .getShape()
+                       .drop_front(candidate.rows.size())));
     int64_t offset = 0;
-    for (auto [candidate, width] : llvm::zip_equal(group, widths)) {
+    for (auto [part, width] : llvm::zip_equal(group, layout.widths)) {
+      Candidate candidate = part;
       ArrayRef<int64_t> block = typeOf(candidate.weight.getResult()).getShape();
       SmallVector<int64_t> strides(block.size());
       int64_t stride = 1;
@@ -212,26 +223,61 @@ private:
         strides[i] = stride;
         stride *= block[i];
         if (!candidate.freeFirst && i == candidate.contracted.size())
-          stride = total; // Rows of the other weights lie between two contracted positions.
+          stride = layout.total; // Rows of the other weights lie between two contracted positions.
       }
-      places.push_back({candidate.freeFirst ? offset * depth : offset, strides});
-      weights.push_back(candidate.weight);
+      layout.places.push_back({candidate.freeFirst ? offset * depth : offset, strides});
+      layout.weights.push_back(candidate.weight);
       if (candidate.bias) {
-        ArrayRef<int64_t> biasBlock = typeOf(candidate.bias.getResult()).getShape();
-        SmallVector<int64_t> biasStrides(biasBlock.size());
-        int64_t s = 1;
-        for (size_t i = biasBlock.size(); i-- > 0; s *= biasBlock[i])
-          biasStrides[i] = s;
-        biasPlaces.push_back({offset, biasStrides});
-        biases.push_back(candidate.bias);
+        layout.biasPlaces.push_back(
+            {offset, rowMajorStrides(typeOf(candidate.bias.getResult()).getShape())});
+        layout.biases.push_back(candidate.bias);
       }
       offset += width;
     }
+    return layout;
+  }
+
+  /// Gives each matmul's users their part of the merged result, and erases the matmuls.
+  static void handOut(ArrayRef<Candidate> group, ArrayRef<int64_t> widths, Value merged,
+                      OpBuilder &builder) {
+    auto type = typeOf(merged);
+    int64_t offset = 0;
+    for (auto [part, width] : llvm::zip_equal(group, widths)) {
+      Candidate candidate = part;
+      SmallVector<int64_t> offsets(type.getRank(), 0), sizes(type.getShape()),
+          strides(type.getRank(), 1);
+      offsets.back() = offset;
+      sizes.back() = width;
+      offset += width;
+      Location loc = candidate.matmul.getLoc();
+      Value slice =
+          SliceOp::create(builder, loc, RankedTensorType::get(sizes, type.getElementType()), merged,
+                          offsets, sizes, strides);
+      Operation *last =
+          candidate.biasAdd ? candidate.biasAdd.getOperation() : candidate.matmul.getOperation();
+      last->getResult(0).replaceAllUsesWith(
+          ReshapeOp::create(builder, loc, last->getResult(0).getType(), slice).getResult());
+    }
+    // Only now: the builder inserts before the first matmul.
+    for (Candidate candidate : group) {
+      if (candidate.biasAdd)
+        candidate.biasAdd.erase();
+      candidate.matmul.erase();
+    }
+  }
+
+  void merge(std::vector<Candidate> &group, SymbolTable &symbols) {
+    MatMulOp firstMatMul = group.front().matmul;
+    ArrayRef<int64_t> input = typeOf(firstMatMul.getLhs()).getShape();
+    const Candidate &shape = group.front();
+    SmallVector<int64_t> rowShape(input.take_front(shape.rows.size())),
+        contractedShape(input.drop_front(shape.rows.size()));
+    Layout layout = layOut(group, elements(contractedShape));
     Type element = typeOf(shape.matmul->getOperand(1)).getElementType();
     SmallVector<int64_t> weightShape(contractedShape);
-    weightShape.insert(shape.freeFirst ? weightShape.begin() : weightShape.end(), total);
+    weightShape.insert(shape.freeFirst ? weightShape.begin() : weightShape.end(), layout.total);
     auto weightType = RankedTensorType::get(weightShape, element);
-    ml_program::GlobalOp weight = mergedGlobal(weights, weightType, places, symbols);
+    ml_program::GlobalOp weight = mergedGlobal(layout.weights, weightType, layout.places, symbols);
 
     // The first user of any part comes after the first matmul: merge there.
     OpBuilder builder(firstMatMul);
@@ -246,41 +292,20 @@ private:
     std::string lhs = shape.rows + shape.contracted;
     std::string rhs = shape.freeFirst ? n + shape.contracted : shape.contracted + n;
     SmallVector<int64_t> resultShape(rowShape);
-    resultShape.push_back(total);
+    resultShape.push_back(layout.total);
     auto resultType =
         RankedTensorType::get(resultShape, typeOf(firstMatMul.getResult()).getElementType());
     Value bias;
-    if (!biases.empty()) {
-      auto biasType =
-          RankedTensorType::get({total}, typeOf(biases.front().getResult()).getElementType());
-      bias = load(mergedGlobal(biases, biasType, biasPlaces, symbols), biasType);
+    if (!layout.biases.empty()) {
+      auto biasType = RankedTensorType::get(
+          {layout.total}, typeOf(layout.biases.front().getResult()).getElementType());
+      bias = load(mergedGlobal(layout.biases, biasType, layout.biasPlaces, symbols), biasType);
     }
     Value merged = MatMulOp::create(builder, loc, resultType,
                                     builder.getStringAttr(lhs + "," + rhs + "->" + shape.rows + n),
                                     firstMatMul.getLhs(), load(weight, weightType), bias, Value(),
                                     ActivationKindAttr::get(&getContext(), ActivationKind::None));
-    offset = 0;
-    for (auto [candidate, width] : llvm::zip_equal(group, widths)) {
-      SmallVector<int64_t> offsets(resultShape.size(), 0), sizes(resultShape),
-          strides(resultShape.size(), 1);
-      offsets.back() = offset;
-      sizes.back() = width;
-      offset += width;
-      Value part = SliceOp::create(builder, candidate.matmul.getLoc(),
-                                   RankedTensorType::get(sizes, resultType.getElementType()),
-                                   merged, offsets, sizes, strides);
-      Operation *last =
-          candidate.biasAdd ? candidate.biasAdd.getOperation() : candidate.matmul.getOperation();
-      part =
-          ReshapeOp::create(builder, candidate.matmul.getLoc(), last->getResult(0).getType(), part);
-      last->getResult(0).replaceAllUsesWith(part);
-    }
-    // Only now: the builder inserts before the first matmul.
-    for (Candidate &candidate : group) {
-      if (candidate.biasAdd)
-        candidate.biasAdd.erase();
-      candidate.matmul.erase();
-    }
+    handOut(group, layout.widths, merged, builder);
   }
 };
 

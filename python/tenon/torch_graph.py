@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -166,86 +167,73 @@ class ConstantEvaluator:
             raise ExportError(f"{op_name(node)} at {location(node) or 'the top'}: cannot evaluate this constant: {error}") from error
 
 
-def build_graph(program: ExportedProgram, names: list[str], keep_outputs: list[str] | None,
-                non_persistent: dict[str, torch.Tensor | str]) -> Graph:
-    """The live graph of `program`.
+@dataclasses.dataclass
+class _Leaves:
+    """What the placeholders of a program are, and which nodes follow from constants alone."""
 
-    `names` are the public names of the user inputs in order. `keep_outputs` selects results by name (None: all).
-    `non_persistent` gives the data of buffers that stand in no checkpoint; a string instead of data is the reason why there is
-    none, reported when the graph needs it.
-    """
-    program = without_mutation(program)
-    signature = program.graph_signature
-    weights: dict[torch.fx.Node, Weight] = {}
-    inputs: dict[torch.fx.Node, Input] = {}
-    known: dict[torch.fx.Node, Any] = {}
-    without_data: dict[torch.fx.Node, str] = {}
-    constant: set[torch.fx.Node] = set()
-    user_names = iter(names)
+    weights: dict[torch.fx.Node, Weight] = dataclasses.field(default_factory=dict)
+    inputs: dict[torch.fx.Node, Input] = dataclasses.field(default_factory=dict)
+    known: dict[torch.fx.Node, Any] = dataclasses.field(default_factory=dict)
+    without_data: dict[torch.fx.Node, str] = dataclasses.field(default_factory=dict)
+    constant: set[torch.fx.Node] = dataclasses.field(default_factory=set)
+
+    def add_constant(self, node: torch.fx.Node, data: Any, missing: str) -> None:
+        """`data` None, on the meta device or a reason why there is none: an error once the graph needs it."""
+        self.constant.add(node)
+        if isinstance(data, str):
+            self.without_data[node] = data
+        elif data is None or (isinstance(data, torch.Tensor) and data.device.type == "meta"):
+            self.without_data[node] = missing
+        else:
+            self.known[node] = data
+
+
+def _add_placeholder(leaves: _Leaves, node: torch.fx.Node, program: ExportedProgram, user_names: Iterator[str],
+                     non_persistent: dict[str, torch.Tensor | str]) -> None:
+    signature, fake = program.graph_signature, node.meta.get("val")
     # User inputs keep their order; those that are no tensors stand in the list as well.
     user_inputs = {spec.arg.name for spec in signature.input_specs if spec.kind.name == "USER_INPUT" and hasattr(spec.arg, "name")}
-
-    order: list[torch.fx.Node] = []
-    for node in program.graph.nodes:
-        if node.op == "placeholder":
-            fake = node.meta.get("val")
-            if node.name in signature.inputs_to_parameters:
-                weights[node] = Weight(signature.inputs_to_parameters[node.name], fake)
-            elif node.name in signature.inputs_to_buffers:
-                name = signature.inputs_to_buffers[node.name]
-                if name not in signature.non_persistent_buffers:
-                    weights[node] = Weight(name, fake)
-                    continue
-                data = non_persistent.get(name, program.constants.get(name))
-                constant.add(node)
-                if isinstance(data, str):
-                    without_data[node] = data
-                elif data is None or data.device.type == "meta":
-                    without_data[node] = f"the non-persistent buffer {name} has no data"
-                else:
-                    known[node] = data
-            elif node.name in signature.inputs_to_lifted_tensor_constants:
-                data = program.constants[signature.inputs_to_lifted_tensor_constants[node.name]]
-                constant.add(node)
-                if data.device.type == "meta":
-                    without_data[node] = "a tensor made in forward lies on the meta device"
-                else:
-                    known[node] = data
-            elif node.name in user_inputs:
-                name = next(user_names)
-                if isinstance(fake, torch.Tensor):
-                    check_static(node)
-                    inputs[node] = Input(name, fake)
-                else:
-                    known[node] = fake
-                    constant.add(node)
-            else:
-                raise ExportError(f"{node.name}: an input of a kind that cannot be exported")
-        elif node.op == "get_attr":
-            raise ExportError(f"{location(node) or 'the top'}: control flow or a context manager in forward ({node.target}) cannot be "
-                              "exported; expected straight tensor code")
-        elif node.op == "call_function":
-            if schema_name(node) in ASSERTIONS:
-                continue
+    if node.name in signature.inputs_to_parameters:
+        leaves.weights[node] = Weight(signature.inputs_to_parameters[node.name], fake)
+    elif node.name in signature.inputs_to_buffers:
+        name = signature.inputs_to_buffers[node.name]
+        if name not in signature.non_persistent_buffers:
+            leaves.weights[node] = Weight(name, fake)
+            return
+        leaves.add_constant(node, non_persistent.get(name, program.constants.get(name)), f"the non-persistent buffer {name} has no data")
+    elif node.name in signature.inputs_to_lifted_tensor_constants:
+        leaves.add_constant(node, program.constants[signature.inputs_to_lifted_tensor_constants[node.name]],
+                            "a tensor made in forward lies on the meta device")
+    elif node.name in user_inputs:
+        name = next(user_names)
+        if isinstance(fake, torch.Tensor):
             check_static(node)
-            if all(n in constant for n in node.all_input_nodes):
-                constant.add(node)
-            order.append(node)
+            leaves.inputs[node] = Input(name, fake)
+        else:
+            leaves.known[node] = fake
+            leaves.constant.add(node)
+    else:
+        raise ExportError(f"{node.name}: an input of a kind that cannot be exported")
 
+
+def _select_outputs(program: ExportedProgram, keep: list[str] | None) -> list[tuple[str, torch.fx.Node]]:
+    """The results by name, those of `keep` in its order, or all that are tensors."""
     results = next(n for n in program.graph.nodes if n.op == "output").args[0]
-    outputs = []
     found = output_names(program.call_spec.out_spec)
-    for name, node in zip(found, results):
-        if isinstance(node, torch.fx.Node) and (keep_outputs is None or name in keep_outputs):
-            outputs.append((name, node))
-    if keep_outputs is not None:
-        for name in keep_outputs:
+    outputs = [(name, node) for name, node in zip(found, results)
+               if isinstance(node, torch.fx.Node) and (keep is None or name in keep)]
+    if keep is not None:
+        for name in keep:
             if name not in dict(outputs):
                 raise ExportError(f"expected an output among {', '.join(found)}, found {name}")
-        outputs.sort(key=lambda o: keep_outputs.index(o[0]))
+        outputs.sort(key=lambda o: keep.index(o[0]))
     if not outputs:
         raise ExportError("the module returns no tensor")
+    return outputs
 
+
+def _live_nodes(outputs: list[tuple[str, torch.fx.Node]], constant: set[torch.fx.Node]) -> tuple[set[torch.fx.Node], list[torch.fx.Node]]:
+    """The nodes that outputs depend on, and among them the constants that others read."""
     live: set[torch.fx.Node] = set()
     wanted: list[torch.fx.Node] = []
     stack = [node for _, node in outputs]
@@ -258,20 +246,49 @@ def build_graph(program: ExportedProgram, names: list[str], keep_outputs: list[s
             wanted.append(node)
         else:
             stack += node.all_input_nodes
-    for node, spec in inputs.items():
+    return live, wanted
+
+
+def build_graph(program: ExportedProgram, names: list[str], keep_outputs: list[str] | None,
+                non_persistent: dict[str, torch.Tensor | str]) -> Graph:
+    """The live graph of `program`.
+
+    `names` are the public names of the user inputs in order. `keep_outputs` selects results by name (None: all).
+    `non_persistent` gives the data of buffers that stand in no checkpoint; a string instead of data is the reason why there is
+    none, reported when the graph needs it.
+    """
+    program = without_mutation(program)
+    leaves = _Leaves()
+    user_names = iter(names)
+    order: list[torch.fx.Node] = []
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            _add_placeholder(leaves, node, program, user_names, non_persistent)
+        elif node.op == "get_attr":
+            raise ExportError(f"{location(node) or 'the top'}: control flow or a context manager in forward ({node.target}) cannot be "
+                              "exported; expected straight tensor code")
+        elif node.op == "call_function" and schema_name(node) not in ASSERTIONS:
+            check_static(node)
+            if all(n in leaves.constant for n in node.all_input_nodes):
+                leaves.constant.add(node)
+            order.append(node)
+
+    outputs = _select_outputs(program, keep_outputs)
+    live, wanted = _live_nodes(outputs, leaves.constant)
+    for node, spec in leaves.inputs.items():
         if node not in live:
             raise ExportError(f"input {spec.name} reaches no output; leave it out, or ask for the output that needs it")
 
-    evaluator = ConstantEvaluator(known)
+    evaluator = ConstantEvaluator(leaves.known)
     constants = {}
     for node in wanted:
-        _check_data(node, without_data)
+        _check_data(node, leaves.without_data)
         value = evaluator.value(node)
         if isinstance(value, torch.Tensor):
             constants[node] = value
     # A list of constants (split of a constant) is read through getitem, which is constant itself.
-    nodes = [n for n in order if n in live and n not in constant]
-    return Graph(nodes, {n: w for n, w in weights.items() if n in live}, inputs, constants, outputs)
+    nodes = [n for n in order if n in live and n not in leaves.constant]
+    return Graph(nodes, {n: w for n, w in leaves.weights.items() if n in live}, leaves.inputs, constants, outputs)
 
 
 def _check_data(node: torch.fx.Node, without_data: dict[torch.fx.Node, str]) -> None:

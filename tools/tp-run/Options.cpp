@@ -38,31 +38,26 @@ Status parseSeed(const char *flag, const std::string &text, std::optional<uint64
 
 std::string firstLine(const std::string &text) { return text.substr(0, text.find('\n')); }
 
-} // namespace
-
-std::string versionText() { return std::string("tp-run ") + TENON_VERSION; }
-
-Expected<Parsed> parseOptions(int argc, char **argv) {
-  Parsed parsed;
-  Options &options = parsed.options;
+/// Options as CLI11 reads them, to be checked.
+struct RawOptions {
   std::vector<std::string> inputs, outputs, expected;
   std::string inputSeed, weightSeed;
+  CLI::Option *randomInputs = nullptr, *randomWeights = nullptr;
   bool version = false;
-  CLI::App app("Runs one step, or many, of a plan that tp-opt has made.\n"
-               "  mpirun -n N tp-run PLAN ...      N processes, N as the plan's mesh says\n"
-               "  tp-run PLAN --local-ranks ...    the same as threads of one process, without MPI",
-               "tp-run");
+};
+
+void declare(CLI::App &app, Options &options, RawOptions &raw) {
   app.add_option("plan", options.plan, "Plan file")->type_name("PLAN");
   app.add_option("--parameters", options.parameters,
                  "Safetensors files, or directories of such, separated by commas")
       ->delimiter(',')
       ->type_name("PATHS");
-  app.add_option("--input", inputs, "Value of an input as .npy; once per input")
+  app.add_option("--input", raw.inputs, "Value of an input as .npy; once per input")
       ->type_name("NAME=@FILE");
-  app.add_option("--output", outputs,
+  app.add_option("--output", raw.outputs,
                  "Where an output goes as .npy; without any, a summary is printed")
       ->type_name("NAME=@FILE");
-  app.add_option("--expected-output", expected,
+  app.add_option("--expected-output", raw.expected,
                  "Compares an output with a .npy; exits 8 if it differs")
       ->type_name("NAME=@FILE");
   app.add_option("--rtol", options.rtol, "Tolerance relative to the expected value")
@@ -89,12 +84,12 @@ Expected<Parsed> parseOptions(int argc, char **argv) {
   app.add_option("--timeout", options.timeout, "Seconds that one op of a step may take")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  CLI::Option *randomInputs =
-      app.add_option("--random-inputs", inputSeed, "Makes inputs that are not given from a seed")
-          ->type_name("SEED");
-  CLI::Option *randomWeights =
-      app.add_option("--random-weights", weightSeed, "Makes weights that no file holds from a seed")
-          ->type_name("SEED");
+  raw.randomInputs = app.add_option("--random-inputs", raw.inputSeed,
+                                    "Makes inputs that are not given from a seed")
+                         ->type_name("SEED");
+  raw.randomWeights = app.add_option("--random-weights", raw.weightSeed,
+                                     "Makes weights that no file holds from a seed")
+                          ->type_name("SEED");
   app.add_flag("--dry-run", options.dryRun,
                "Checks everything up to memory, loads and runs nothing");
   app.add_flag("--verify", options.verifyOnly, "Verifies the plan for every rank and exits 0 or 3");
@@ -108,7 +103,7 @@ Expected<Parsed> parseOptions(int argc, char **argv) {
   app.add_flag("--allow-placement", options.allowPlacement,
                "Accepts ranks of the mesh's last axis on several nodes");
   app.add_flag("--capture", options.capture, "Records the first step and replays it");
-  app.add_flag("--version", version, "Prints the version");
+  app.add_flag("--version", raw.version, "Prints the version");
   CLI::Option *inject = app.add_option("--inject", options.inject, "Puts a fault into a rank")
                             ->type_name("RANK:POINT:KIND");
   if (!runtime::kFaultInjection)
@@ -116,10 +111,54 @@ Expected<Parsed> parseOptions(int argc, char **argv) {
   for (CLI::Option *option : app.get_options())
     if (option->get_items_expected_max() > 1)
       option->allow_extra_args(false);
+}
 
-  auto usage = [](const std::string &what) {
-    return Status(Code::Usage, firstLine(what) + " (tp-run --help lists the options)");
-  };
+Status usage(const std::string &what) {
+  return Status(Code::Usage, firstLine(what) + " (tp-run --help lists the options)");
+}
+
+/// What the form of an option cannot say.
+Status check(Options &options, const RawOptions &raw) {
+  if (options.plan.empty())
+    return usage("expected a plan file");
+  if (raw.randomInputs->count())
+    if (Status status = parseSeed("--random-inputs", raw.inputSeed, options.randomInputs); !status)
+      return status;
+  if (raw.randomWeights->count())
+    if (Status status = parseSeed("--random-weights", raw.weightSeed, options.randomWeights);
+        !status)
+      return status;
+  if (options.device != "cpu" && options.device != "cuda")
+    return usage("--device: expected cpu, found '" + options.device + "'");
+  if (!std::isfinite(options.timeout) || options.timeout > 1e6)
+    return usage("--timeout: expected at most 1e6 seconds");
+  for (double tolerance : {options.rtol, options.atol})
+    if (!(tolerance >= 0) || !std::isfinite(tolerance))
+      return usage("--rtol and --atol: expected finite numbers that are not negative");
+  if (options.threads > 4 * int(std::max(1u, std::thread::hardware_concurrency())))
+    return usage("--threads: expected at most four per processor, found " +
+                 std::to_string(options.threads));
+  for (auto [flag, texts, files] :
+       {std::tuple("--input", &raw.inputs, &options.inputs),
+        std::tuple("--output", &raw.outputs, &options.outputs),
+        std::tuple("--expected-output", &raw.expected, &options.expectedOutputs)})
+    if (Status status = splitNamed(flag, *texts, *files); !status)
+      return status;
+  return Status();
+}
+
+} // namespace
+
+std::string versionText() { return std::string("tp-run ") + TENON_VERSION; }
+
+Expected<Parsed> parseOptions(int argc, char **argv) {
+  Parsed parsed;
+  RawOptions raw;
+  CLI::App app("Runs one step, or many, of a plan that tp-opt has made.\n"
+               "  mpirun -n N tp-run PLAN ...      N processes, N as the plan's mesh says\n"
+               "  tp-run PLAN --local-ranks ...    the same as threads of one process, without MPI",
+               "tp-run");
+  declare(app, parsed.options, raw);
   // An empty value would take the next option for one.
   for (int i = 1; i < argc; ++i)
     if (std::string text = argv[i];
@@ -133,34 +172,12 @@ Expected<Parsed> parseOptions(int argc, char **argv) {
   } catch (const CLI::ParseError &error) {
     return usage(error.what());
   }
-  if (version) {
+  if (raw.version) {
     parsed.text = versionText() + "\n";
     return parsed;
   }
-  if (options.plan.empty())
-    return usage("expected a plan file");
-  if (randomInputs->count())
-    if (Status status = parseSeed("--random-inputs", inputSeed, options.randomInputs); !status)
-      return status;
-  if (randomWeights->count())
-    if (Status status = parseSeed("--random-weights", weightSeed, options.randomWeights); !status)
-      return status;
-  if (options.device != "cpu" && options.device != "cuda")
-    return usage("--device: expected cpu, found '" + options.device + "'");
-  if (!std::isfinite(options.timeout) || options.timeout > 1e6)
-    return usage("--timeout: expected at most 1e6 seconds");
-  for (double tolerance : {options.rtol, options.atol})
-    if (!(tolerance >= 0) || !std::isfinite(tolerance))
-      return usage("--rtol and --atol: expected finite numbers that are not negative");
-  if (options.threads > 4 * int(std::max(1u, std::thread::hardware_concurrency())))
-    return usage("--threads: expected at most four per processor, found " +
-                 std::to_string(options.threads));
-  for (auto [flag, texts, files] :
-       {std::tuple("--input", &inputs, &options.inputs),
-        std::tuple("--output", &outputs, &options.outputs),
-        std::tuple("--expected-output", &expected, &options.expectedOutputs)})
-    if (Status status = splitNamed(flag, *texts, *files); !status)
-      return status;
+  if (Status status = check(parsed.options, raw); !status)
+    return status;
   return parsed;
 }
 

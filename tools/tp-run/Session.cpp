@@ -98,10 +98,12 @@ private:
   Status agree(const Status &mine) { return runtime::agree(mesh_ ? *mesh_ : world_, mine); }
   Status load();
   Status meet();
+  Status readValues(const plan::Entry &entry);
   Status prepare();
   Status takeSteps();
   Status finish();
   Status gatherFacts();
+  Status tell();
   bool first() const { return mesh_->rank() == 0; }
   bool loud() const { return first() && !options_.quiet; }
 
@@ -452,6 +454,50 @@ Status Session::finish() {
   return status;
 }
 
+// Inputs on every rank, references on the first, the place of the dump: all before any work.
+Status Session::readValues(const plan::Entry &entry) {
+  Expected<std::vector<HostArray>> inputs = makeInputs(entry, options_);
+  if (Status status = agree(inputs ? Status() : inputs.status()); !status)
+    return status;
+  inputs_ = std::move(*inputs);
+  Status references;
+  if (first()) {
+    Expected<std::vector<HostArray>> read = readReferences(entry, options_);
+    references = read.status();
+    if (read)
+      references_ = std::move(*read);
+  }
+  if (Status status = agree(references); !status)
+    return status;
+  if (options_.dumpValues.empty())
+    return Status();
+  Expected<std::unique_ptr<runtime::ValueDump>> dump =
+      runtime::ValueDump::create(options_.dumpValues, mesh_->rank());
+  if (Status status = agree(dump ? Status() : dump.status()); !status)
+    return status;
+  dump_ = std::move(*dump);
+  return Status();
+}
+
+// The reports, by the first rank.
+Status Session::tell() {
+  Status written;
+  if (first()) {
+    if (!options_.quiet)
+      std::fputs(shortReport(facts_).c_str(), stderr);
+    if (options_.report && facts_.timed)
+      std::fputs(longReport(facts_).c_str(), stderr);
+    auto write = [&](const std::string &path, const std::string &text) {
+      if (!path.empty() && written)
+        written = writeFileAtomically(path, text.data(), text.size(), nullptr, 0);
+    };
+    write(options_.json, options_.json.empty() ? "" : jsonReport(facts_));
+    if (facts_.timed)
+      write(options_.trace, options_.trace.empty() ? "" : chromeTrace(facts_));
+  }
+  return agree(written);
+}
+
 Status Session::run(bool &agreed) {
   agreed = true;
   state_.rank = world_.rank();
@@ -473,67 +519,28 @@ Status Session::run(bool &agreed) {
     facts_.entry = &resolved;
     if (Status status = agree(gatherFacts()); !status)
       return status;
-  } else {
-    Expected<std::vector<HostArray>> inputs = makeInputs(resolved, options_);
-    if (Status status = agree(inputs ? Status() : inputs.status()); !status)
-      return status;
-    inputs_ = std::move(*inputs);
-    if (first()) {
-      Expected<std::vector<HostArray>> references = readReferences(resolved, options_);
-      if (references)
-        references_ = std::move(*references);
-      if (Status status = agree(references.status()); !status)
-        return status;
-    } else if (Status status = agree(Status()); !status) {
-      return status;
-    }
-    if (!options_.dumpValues.empty()) {
-      Expected<std::unique_ptr<runtime::ValueDump>> dump =
-          runtime::ValueDump::create(options_.dumpValues, mesh_->rank());
-      if (Status status = agree(dump ? Status() : dump.status()); !status)
-        return status;
-      dump_ = std::move(*dump);
-    }
-    if (Status status = prepare(); !status)
-      return status;
-    // From here to the end of the last step a failing rank leaves alone.
-    agreed = false;
-    if (Status status = mesh_->barrier(); !status)
-      return status;
-    if (Status status = takeSteps(); !status)
-      return status;
-    if (Status status = mesh_->barrier(); !status)
-      return status;
-    agreed = true;
-    state_.enterPhase("outputs");
-    // A difference is reported like everything else before it ends the run.
-    Status finished = agree(finish());
-    if (!finished && finished.code() != Code::Differs)
-      return finished;
-    Status written;
-    if (first()) {
-      if (!options_.quiet)
-        std::fputs(shortReport(facts_).c_str(), stderr);
-      if (options_.report)
-        std::fputs(longReport(facts_).c_str(), stderr);
-      auto write = [&](const std::string &path, const std::string &text) {
-        if (!path.empty() && written)
-          written = writeFileAtomically(path, text.data(), text.size(), nullptr, 0);
-      };
-      write(options_.json, options_.json.empty() ? "" : jsonReport(facts_));
-      write(options_.trace, options_.trace.empty() ? "" : chromeTrace(facts_));
-    }
-    if (Status status = agree(written); !status)
-      return status;
+    return tell();
+  }
+  if (Status status = readValues(resolved); !status)
+    return status;
+  if (Status status = prepare(); !status)
+    return status;
+  // From here to the end of the last step a failing rank leaves alone.
+  agreed = false;
+  if (Status status = mesh_->barrier(); !status)
+    return status;
+  if (Status status = takeSteps(); !status)
+    return status;
+  if (Status status = mesh_->barrier(); !status)
+    return status;
+  agreed = true;
+  state_.enterPhase("outputs");
+  // A difference is reported like everything else before it ends the run.
+  Status finished = agree(finish());
+  if (!finished && finished.code() != Code::Differs)
     return finished;
-  }
-  if (loud())
-    std::fputs(shortReport(facts_).c_str(), stderr);
-  if (first() && !options_.json.empty()) {
-    std::string text = jsonReport(facts_);
-    return writeFileAtomically(options_.json, text.data(), text.size(), nullptr, 0);
-  }
-  return Status();
+  Status told = tell();
+  return told ? finished : told;
 }
 
 } // namespace
