@@ -93,6 +93,10 @@ LogicalResult checkPhase(ModuleOp module) {
       if (global->hasAttr(name))
         return global.emitOpError() << name << " belongs to the phase local; drop it";
   WalkResult result = module.walk([](Operation *op) {
+    if (op->hasAttr(kPinAttr)) {
+      op->emitOpError() << kPinAttr << " is made by tp-raise for itself; drop it";
+      return WalkResult::interrupt();
+    }
     auto matmul = dyn_cast<MatMulOp>(op);
     if (matmul && (matmul.getBias() || matmul.getResidual() ||
                    matmul.getActivation() != ActivationKind::None)) {

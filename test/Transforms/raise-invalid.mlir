@@ -110,3 +110,13 @@ module {
     return %a, %b : tensor<3x4xf32>, tensor<3x4xf32>
   }
 }
+
+// -----
+
+module {
+  func.func @number(%x: tensor<4xf32>) -> tensor<4xf32> {
+    // expected-error@+1 {{tp.pin is made by tp-raise for itself; drop it}}
+    %y = tp.unary exp %x {tp.pin = 7 : i64} : tensor<4xf32>
+    return %y : tensor<4xf32>
+  }
+}
