@@ -8,6 +8,8 @@
 #include <csignal>
 #include <gmock/gmock.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace tenon::runtime {
 namespace {
@@ -128,6 +130,27 @@ TEST_F(NpyFileTest, aFailedWriteLeavesTheOldFileAndNothingElse) {
   EXPECT_EQ(status.code(), Code::Device);
   EXPECT_EQ(read(path), "old");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory), {}), 1);
+}
+
+TEST_F(NpyFileTest, aSignalDuringAWriteLeavesNothing) {
+  const pid_t child = fork();
+  if (child == 0) {
+    // The file grows beyond its limit: the signal comes in the middle of the write.
+    std::signal(SIGXFSZ, [](int) {
+      removeTemporaryFile();
+      _exit(9);
+    });
+    rlimit small{100, 100};
+    setrlimit(RLIMIT_FSIZE, &small);
+    HostArray array{DataType::F32, {100000}, std::vector<std::byte>(400000)};
+    Status status = writeNpy(directory / "x.npy", array);
+    _exit(status ? 0 : 1);
+  }
+  int result = 0;
+  ASSERT_EQ(waitpid(child, &result, 0), child);
+  ASSERT_TRUE(WIFEXITED(result));
+  EXPECT_EQ(WEXITSTATUS(result), 9);
+  EXPECT_TRUE(std::filesystem::is_empty(directory));
 }
 
 TEST_F(NpyFileTest, placesAreCheckedBeforeTheWork) {
