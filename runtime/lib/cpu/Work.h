@@ -6,6 +6,7 @@
 // OpenMP threads share its rows. Scratch memory is one arena per device: ops run one after another.
 #pragma once
 
+#include "Binder.h"
 #include "Isa.h"
 #include "Region.h"
 #include "rows/RowKernels.h"
@@ -103,26 +104,5 @@ PreparedWork prepare(const plan::Collective &op, const Binding &binding, Context
 
 /// A copy between two regions of equal sizes, for ops that need one inside.
 std::unique_ptr<Work> makeCopy(const Region &from, const Region &to, Context &context);
-
-/// Binds operands in a row and keeps the first failure, so that a prepare function checks once.
-class Binder {
-public:
-  explicit Binder(const Binding &binding) : binding_(binding) {}
-  Region operator()(const plan::Operand &operand);
-  /// Zero or one operand; a region without data when there is none.
-  Region optional(const std::vector<plan::Operand> &operands);
-  /// Requires equal sizes.
-  void same(const Region &a, const Region &b, const char *what);
-  /// Requires a condition that the plan's verifier states too.
-  void require(bool condition, const std::string &message);
-  const Status &status() const { return status_; }
-
-private:
-  const Binding &binding_;
-  Status status_;
-};
-
-/// Returns "2x3x4".
-std::string shapeText(const std::vector<int64_t> &sizes);
 
 } // namespace tenon::runtime::cpu

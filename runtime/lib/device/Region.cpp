@@ -6,7 +6,7 @@
 #include <cassert>
 #include <numeric>
 
-namespace tenon::runtime::cpu {
+namespace tenon::runtime {
 
 int64_t Region::elements() const {
   int64_t n = 1;
@@ -141,4 +141,4 @@ void NestCursor::next() {
   }
 }
 
-} // namespace tenon::runtime::cpu
+} // namespace tenon::runtime

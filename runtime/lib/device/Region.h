@@ -14,7 +14,7 @@
 #include <span>
 #include <vector>
 
-namespace tenon::runtime::cpu {
+namespace tenon::runtime {
 
 /// An operand bound to memory. Strides are in elements.
 struct Region {
@@ -71,4 +71,4 @@ private:
   std::array<int64_t, kMaxOperands> offset_{};
 };
 
-} // namespace tenon::runtime::cpu
+} // namespace tenon::runtime
