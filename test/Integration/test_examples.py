@@ -52,7 +52,7 @@ def test_threads_and_mpi_give_the_same_bits(tmp_path, name, mesh):
     plan = example(name, mesh)
     expected = outputs(None, plan, tmp_path)
     assert same_bits(outputs(None, plan, tmp_path), expected), "run to run"
-    assert same_bits(outputs(None, plan, tmp_path, "--capture", "--iters=3"), expected), "captured"
+    assert same_bits(outputs(None, plan, tmp_path, "--graph=on", "--iters=3"), expected), "captured"
     if size(mesh) != 5:  # as many processes as the fault tests start
         assert same_bits(outputs(size(mesh), plan, tmp_path), expected), "mpi"
         assert same_bits(outputs(size(mesh), plan, tmp_path, "--messages", "--check-collectives"), expected), "messages"
@@ -64,7 +64,7 @@ def test_replayed_steps_read_their_inputs(tmp_path, where):
     results = []
     for seed in (1, 2):
         np.save(tmp_path / "x.npy", np.random.default_rng(seed).standard_normal((4, 128, 256)).astype(np.float32))
-        for more in ([], ["--capture", "--iters=2", "--warmup=1"]):
+        for more in ([], ["--graph=on", "--iters=2", "--warmup=1"]):
             results.append(outputs(where, plan, tmp_path, f"--input=x=@{tmp_path / 'x.npy'}", *more))
     assert same_bits(results[0], results[1]) and same_bits(results[2], results[3])
     assert not same_bits(results[0], results[2])

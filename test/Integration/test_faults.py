@@ -144,7 +144,7 @@ def test_row_6_another_binary(tmp_path):
 
 
 @pytest.mark.parametrize("option, field", [("--isa=sse2", "isa"), ("--threads=2", "threads"), ("--iters=3", "steps"), ("--check-collectives", "check-collectives"),
-                                           ("--capture", "capture")])
+                                           ("--graph=on", "graph")])
 def test_row_6_another_setting(option, field):
     common = [mlp(2), "--random-weights=1", "--random-inputs=1"]
     threads = [] if field == "threads" else ["--threads=1"]
@@ -279,13 +279,24 @@ def test_row_15_a_crash_as_threads():
 @pytest.mark.parametrize("transport", ["shared", "messages"])
 def test_row_16_a_rank_sleeps(where, transport):
     if where is THREADS and transport == "messages":
-        transport = "capture"
-    options = {"shared": [], "messages": ["--messages"], "capture": ["--capture"]}[transport]
-    outcome = tp_run(where, mlp(where), *RANDOM, *options, f"--timeout={DEADLINE}", "--inject=1:op=1:sleep")
+        transport = "graph"
+    options = {"shared": [], "messages": ["--messages"], "graph": ["--graph=on"]}[transport]
+    # With a graph step 0 is run as usual and step 1 is the first that is replayed.
+    step = 1 if transport == "graph" else 0
+    outcome = tp_run(where, mlp(where), *RANDOM, *options, f"--timeout={DEADLINE}", f"--inject=1:op=1@{step}:sleep")
     ended(outcome, 6, DEADLINE + SLACK)
-    assert "in forward, step 0, op 1 matmul at down" in outcome.state(1), outcome
+    assert f"in forward, step {step}, op 1 matmul at down" in outcome.state(1), outcome
     for peer in [r for r in range(where or 2) if r != 1]:
-        assert "in forward, step 0, op 4 all_reduce at down, collective 1" in outcome.state(peer), outcome
+        assert f"in forward, step {step}, op 4 all_reduce at down, collective {step + 1}" in outcome.state(peer), outcome
+
+
+@pytest.mark.parametrize("graph", ["on", "off"])
+@threads_and_mpi
+def test_row_16_a_rank_sleeps_before_a_step(where, graph):
+    outcome = tp_run(where, mlp(where), *RANDOM, f"--graph={graph}", "--iters=2", f"--timeout={DEADLINE}", "--inject=1:step=1:sleep")
+    ended(outcome, 6, DEADLINE + SLACK)
+    assert "in forward, step 1, op 0" in outcome.state(1), outcome
+    assert "in forward, step 1, op 4 all_reduce at down, collective 2" in outcome.state(0), outcome
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -496,3 +507,24 @@ def test_row_27_without_verification_nan_shows(tmp_path, where, kind, starved, p
     # The same run of the plan as it was made is sound.
     outcome = tp_run(where, mlp(2), *unchecked)
     assert outcome.code == 0, outcome
+
+
+@everywhere
+def test_row_28_a_failing_capture(tmp_path, where):
+    path = tmp_path / "y.npy"
+    expected = tp_run(where, mlp(where), *RANDOM, "-q", f"--output=y=@{path}")
+    assert expected.code == 0, expected
+    values = path.read_bytes()
+    outcome = tp_run(where, mlp(where), *RANDOM, "--graph=on", "--iters=3", f"--output=y=@{path}", "--inject=1:capture:fail")
+    assert outcome.code == 0, outcome
+    assert outcome.err.count("all ranks run uncaptured: rank 1: injected") == 1, outcome
+    assert path.read_bytes() == values
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_row_29_no_driver(count):
+    # A machine with a GPU runs it; one without the toolkit has no library to ask.
+    outcome = tp_run(count, example("mlp", f"tp:{count}"), *RANDOM, "--device=cuda", "-q")
+    if outcome.code != 0:
+        once(outcome, 3, "--device=cuda")
+        assert "no CUDA driver" in outcome.err or "made without the CUDA toolkit" in outcome.err or "no GPU is visible" in outcome.err, outcome

@@ -42,7 +42,9 @@ std::string firstLine(const std::string &text) { return text.substr(0, text.find
 struct RawOptions {
   std::vector<std::string> inputs, outputs, expected;
   std::string inputSeed, weightSeed;
-  CLI::Option *randomInputs = nullptr, *randomWeights = nullptr;
+  std::string graph, reduceType = "own";
+  int lone = 0;
+  CLI::Option *randomInputs = nullptr, *randomWeights = nullptr, *loneRank = nullptr;
   bool version = false;
 };
 
@@ -64,7 +66,7 @@ void declare(CLI::App &app, Options &options, RawOptions &raw) {
       ->capture_default_str();
   app.add_option("--atol", options.atol, "Absolute tolerance")->capture_default_str();
   app.add_option("--entry", options.entry, "Entry point (default: the plan's first)");
-  app.add_option("--device", options.device, "Device: cpu")->capture_default_str();
+  app.add_option("--device", options.device, "Device: cpu or cuda")->capture_default_str();
   app.add_option("--isa", options.isa, "Highest instruction set: sse2, avx2 or avx512");
   app.add_option("--threads", options.threads, "Threads per rank (default: cores over ranks)")
       ->check(CLI::Range(1, 4096));
@@ -102,7 +104,26 @@ void declare(CLI::App &app, Options &options, RawOptions &raw) {
   app.add_flag("--messages", options.messages, "MPI by messages only, without shared memory");
   app.add_flag("--allow-placement", options.allowPlacement,
                "Accepts ranks of the mesh's last axis on several nodes");
-  app.add_flag("--capture", options.capture, "Records the first step and replays it");
+  app.add_option("--graph", raw.graph,
+                 "Records a step after the first and replays it: on or off (default: on for cuda)")
+      ->type_name("on|off");
+  app.add_flag("--tf32", options.tf32, "cuda: f32 matmuls may round their operands to TF32");
+  app.add_option("--reduce-dtype", raw.reduceType,
+                 "cuda: type in which bf16 and f16 sums travel: f32, or own")
+      ->type_name("f32|own")
+      ->capture_default_str();
+  app.add_option(
+         "--collectives", options.collectives,
+         "cuda: nccl, host (through host memory), or auto: nccl where it works on all ranks")
+      ->type_name("auto|nccl|host")
+      ->capture_default_str();
+  app.add_flag("--oversubscribe-gpu", options.oversubscribeGpu,
+               "cuda: several ranks may share a GPU; for tests only");
+  raw.loneRank =
+      app.add_option("--lone-rank", raw.lone,
+                     "Runs this rank of the plan alone: collectives copy, so that values mean "
+                     "nothing; for timing")
+          ->type_name("RANK");
   app.add_flag("--version", raw.version, "Prints the version");
   CLI::Option *inject = app.add_option("--inject", options.inject, "Puts a fault into a rank")
                             ->type_name("RANK:POINT:KIND");
@@ -117,6 +138,36 @@ Status usage(const std::string &what) {
   return Status(Code::Usage, firstLine(what) + " (tp-run --help lists the options)");
 }
 
+/// The options that speak of graphs and GPUs.
+Status checkGpu(Options &options, const RawOptions &raw) {
+  if (!raw.graph.empty() && raw.graph != "on" && raw.graph != "off")
+    return usage("--graph: expected on or off, found '" + raw.graph + "'");
+  if (!raw.graph.empty())
+    options.graph = raw.graph == "on";
+  if (raw.reduceType != "f32" && raw.reduceType != "own")
+    return usage("--reduce-dtype: expected f32 or own, found '" + raw.reduceType + "'");
+  options.reduceF32 = raw.reduceType == "f32";
+  if (options.collectives != "auto" && options.collectives != "nccl" &&
+      options.collectives != "host")
+    return usage("--collectives: expected auto, nccl or host, found '" + options.collectives + "'");
+  if (raw.loneRank->count()) {
+    if (raw.lone < 0)
+      return usage("--lone-rank: expected a rank from 0, found " + std::to_string(raw.lone));
+    options.loneRank = raw.lone;
+    if (options.localRanks)
+      return usage("--lone-rank and --local-ranks exclude each other");
+  }
+  if (options.device == "cuda")
+    return Status();
+  for (auto [flag, given] : {std::pair("--tf32", options.tf32),
+                             std::pair("--oversubscribe-gpu", options.oversubscribeGpu),
+                             std::pair("--reduce-dtype", options.reduceF32),
+                             std::pair("--collectives", options.collectives != "auto")})
+    if (given)
+      return usage(std::string(flag) + " needs --device=cuda");
+  return Status();
+}
+
 /// What the form of an option cannot say.
 Status check(Options &options, const RawOptions &raw) {
   if (options.plan.empty())
@@ -129,7 +180,9 @@ Status check(Options &options, const RawOptions &raw) {
         !status)
       return status;
   if (options.device != "cpu" && options.device != "cuda")
-    return usage("--device: expected cpu, found '" + options.device + "'");
+    return usage("--device: expected cpu or cuda, found '" + options.device + "'");
+  if (Status status = checkGpu(options, raw); !status)
+    return status;
   if (!std::isfinite(options.timeout) || options.timeout > 1e6)
     return usage("--timeout: expected at most 1e6 seconds");
   for (double tolerance : {options.rtol, options.atol})

@@ -32,8 +32,12 @@ struct Options {
   std::optional<uint64_t> randomInputs, randomWeights;
   bool dryRun = false, verifyOnly = false, checkCollectives = false, checkFinite = false;
   bool localRanks = false;
-  bool messages = false; ///< MPI without shared memory.
-  bool capture = false;
+  bool messages = false;     ///< MPI without shared memory.
+  std::optional<bool> graph; ///< Empty: on for a GPU that takes several steps.
+  bool tf32 = false, oversubscribeGpu = false;
+  bool reduceF32 = false; ///< --reduce-dtype=f32.
+  std::string collectives = "auto";
+  std::optional<int> loneRank; ///< This process alone, as that rank.
   bool allowPlacement = false;
   std::vector<std::string> inject;
 };

@@ -35,6 +35,8 @@ struct RunFacts {
   std::string planPath, digest, device, transport;
   int threads = 1;
   bool timed = false; ///< False for a dry run.
+  runtime::DeviceLimits limits;
+  bool tf32 = false;
   std::vector<RankFacts> ranks;
   runtime::StepSummary steps;
   int64_t warmup = 0;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "Session.h"
+#include "DeviceChoice.h"
 #include "NamedTensors.h"
 #include "Report.h"
 
 #include "tenon/runtime/AtomicFile.h"
+#include "tenon/runtime/comm/LoneCommunicator.h"
 #include "tenon/runtime/exec/Agreement.h"
 #include "tenon/runtime/exec/MemoryCheck.h"
 #include "tenon/runtime/exec/OutputAssembly.h"
@@ -19,7 +21,6 @@
 #include <fcntl.h>
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <sched.h>
 #include <string_view>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -77,14 +78,6 @@ std::string binaryDigest() {
   return text;
 }
 
-int usableCores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) != 0)
-    return int(std::max(1u, std::thread::hardware_concurrency()));
-  return std::max(1, CPU_COUNT(&set));
-}
-
 /// One run of one rank, phase by phase.
 class Session {
 public:
@@ -95,16 +88,20 @@ public:
   Status run(bool &agreed);
 
 private:
-  Status agree(const Status &mine) { return runtime::agree(mesh_ ? *mesh_ : world_, mine); }
+  // A lone rank's mesh only pretends to have others.
+  Status agree(const Status &mine) {
+    return runtime::agree(mesh_ && !options_.loneRank ? *mesh_ : world_, mine);
+  }
   Status load();
   Status meet();
   Status readValues(const plan::Entry &entry);
   Status prepare();
   Status takeSteps();
+  Status captureStep(const std::vector<const HostArray *> &inputs);
   Status finish();
   Status gatherFacts();
   Status tell();
-  bool first() const { return mesh_->rank() == 0; }
+  bool first() const { return options_.loneRank || mesh_->rank() == 0; }
   bool loud() const { return first() && !options_.quiet; }
 
   const Options &options_;
@@ -116,10 +113,9 @@ private:
   PlanFile file_;
   size_t entryIndex_ = 0;
   runtime::FaultInjection faults_;
-  runtime::CpuOptions cpu_;
+  std::optional<DeviceChoice> choice_;
   std::unique_ptr<runtime::Communicator> mesh_;
   std::vector<int64_t> coordinates_;
-  int ranksHere_ = 1;
   std::unique_ptr<runtime::Device> device_;
   std::optional<runtime::Groups> groups_;
   runtime::LoadedWeights weights_;
@@ -129,6 +125,7 @@ private:
   std::vector<HostArray> inputs_, references_, outputs_;
   std::vector<runtime::StepSample> samples_;
   std::vector<std::vector<double>> opSeconds_, opWait_, opCommunication_;
+  bool captured_ = false;
   RankFacts mine_;
   RunFacts facts_;
 };
@@ -158,16 +155,21 @@ Status Session::load() {
     return faults.status();
   faults_ = faults->of(world_.rank());
   host_ = faults_.text("host", "pretend").value_or(host_);
-  if (options_.device != "cpu")
-    return Status(Code::Plan,
-                  "--device=" + options_.device + ": this build has no such device; it has cpu");
+  choice_.emplace(options_, faults_, local_);
+  if (Status status = choice_->open(); !status)
+    return status;
   Expected<PlanFile> file = readPlan(
       options_.plan, local_ ? "" : "rank " + std::to_string(world_.rank()) + " on " + host_);
   if (!file)
     return file.status();
   file_ = std::move(*file);
   const plan::Plan &plan = file_.plan;
-  if (plan::worldSize(plan) != world_.size())
+  if (options_.loneRank && (world_.size() > 1 || *options_.loneRank >= plan::worldSize(plan)))
+    return Status(Code::Usage, "--lone-rank: expected one process and a rank below " +
+                                   std::to_string(plan::worldSize(plan)) + ", found " +
+                                   std::to_string(world_.size()) + " and rank " +
+                                   std::to_string(*options_.loneRank));
+  if (!options_.loneRank && plan::worldSize(plan) != world_.size())
     return Status(Code::Usage, "the plan is for " + std::to_string(plan::worldSize(plan)) +
                                    " ranks, found " + std::to_string(world_.size()) +
                                    "; run: " + rightCommand(options_, plan::worldSize(plan)));
@@ -195,12 +197,15 @@ Status Session::meet() {
     return hosts.status();
   std::vector<int> order = runtime::meshOrder(*hosts);
   int place = int(std::find(order.begin(), order.end(), world_.rank()) - order.begin());
-  Expected<std::unique_ptr<runtime::Communicator>> mesh = world_.split(0, place);
+  Expected<std::unique_ptr<runtime::Communicator>> mesh =
+      options_.loneRank
+          ? runtime::makeLoneCommunicator(*options_.loneRank, int(plan::worldSize(file_.plan)))
+          : world_.split(0, place);
   if (!mesh)
     return mesh.status();
   mesh_ = std::move(*mesh);
   state_.rank = mesh_->rank();
-  if (!options_.allowPlacement) {
+  if (!options_.allowPlacement && !options_.loneRank) {
     std::vector<std::string> byMeshRank;
     for (int rank : order)
       byMeshRank.push_back((*hosts)[size_t(rank)]);
@@ -208,33 +213,23 @@ Status Session::meet() {
       return mesh_->rank() == 0 ? status : Status(status.code(), runtime::peerFailed);
   }
   coordinates_ = plan::coordinates(file_.plan.mesh, mesh_->rank());
-  ranksHere_ = int(std::count(hosts->begin(), hosts->end(), host_));
-
-  const int cores = usableCores();
-  cpu_.threads = options_.threads ? options_.threads : std::max(1, cores / ranksHere_);
-  cpu_.isa = options_.isa;
-  if (faults_.has("capture", "starve0"))
-    cpu_.policy = runtime::StreamPolicy::Starve0;
-  if (faults_.has("capture", "starve1"))
-    cpu_.policy = runtime::StreamPolicy::Starve1;
-  if (loud() && !local_ && !options_.threads && cores == 1 &&
-      ranksHere_ < int(std::thread::hardware_concurrency()))
-    std::fprintf(stderr,
-                 "tp-run: each rank is bound to one core; mpirun --bind-to none lifts that\n");
+  const int ranksHere =
+      options_.loneRank ? 1 : int(std::count(hosts->begin(), hosts->end(), host_));
+  if (Status status = choice_->place(*mesh_, host_, ranksHere); !status)
+    return status;
   runtime::HandshakeFields fields = {
       {"version", TENON_VERSION},
       {"binary", faults_.has("handshake", "binary") ? "another" : binaryDigest()},
       {"plan", file_.digest},
       {"entry", file_.plan.entries[entryIndex_].name},
-      {"isa", faults_.has("handshake", "isa") ? "another" : runtime::cpuIsa(cpu_)},
-      {"threads", std::to_string(cpu_.threads)},
       {"steps", std::to_string(options_.warmup) + "+" + std::to_string(options_.iterations)},
       {"random-inputs", seedText(options_.randomInputs)},
       {"random-weights", seedText(options_.randomWeights)},
       {"dry-run", options_.dryRun ? "on" : "off"},
       {"dump-values", options_.dumpValues.empty() ? "off" : "on"},
-      {"check-collectives", options_.checkCollectives ? "on" : "off"},
-      {"capture", options_.capture ? "on" : "off"}};
+      {"check-collectives", options_.checkCollectives ? "on" : "off"}};
+  for (auto &field : choice_->fields())
+    fields.push_back(std::move(field));
   if (Status status = runtime::shakeHands(*mesh_, fields, host_); !status)
     return status;
   // Only now: a wrong plan on one rank is a disagreement first.
@@ -255,21 +250,28 @@ Status Session::prepare() {
           host_);
       !status)
     return status;
-  Expected<std::unique_ptr<runtime::Device>> device = runtime::makeCpuDevice(cpu_);
+  Expected<std::unique_ptr<runtime::Device>> device = choice_->make();
   if (Status status = agree(device ? Status() : device.status()); !status)
     return status;
-  device_ = faults_.wrap(std::move(*device));
-  Expected<runtime::Groups> groups = runtime::Groups::create(plan, coordinates_, *mesh_);
+  device_ = std::move(*device);
+  Expected<runtime::Groups> groups =
+      options_.loneRank ? Expected<runtime::Groups>(runtime::Groups::createLone(plan, coordinates_))
+                        : runtime::Groups::create(plan, coordinates_, *mesh_);
   if (Status status = agree(groups ? Status() : groups.status()); !status)
     return status;
   groups_ = std::move(*groups);
   groups_->checkTags(local_ || options_.checkCollectives);
+  state_.enterPhase("connect");
+  if (Status status = agree(device_->connect(*mesh_, groups_->all())); !status)
+    return status;
+  device_->timeAllOps(options_.report || !options_.trace.empty() || !options_.json.empty());
 
   state_.enterPhase("weights");
   double begin = now();
   const bool progress = loud() && isatty(STDERR_FILENO);
   runtime::LoadOptions load;
   load.randomSeed = options_.randomWeights;
+  load.threads = choice_->threads();
   load.progress = [&](int64_t done, int64_t all) {
     state_.touch();
     if (progress)
@@ -285,8 +287,8 @@ Status Session::prepare() {
 
   state_.enterPhase("prepare");
   begin = now();
-  Expected<runtime::DeviceMemory> arena =
-      runtime::DeviceMemory::allocate(*device_, runtime::arenaBytes(plan));
+  Expected<runtime::DeviceMemory> arena = runtime::DeviceMemory::allocate(
+      *device_, runtime::arenaBytes(plan), runtime::MemoryUse::Arena);
   if (arena)
     arena_ = std::move(*arena);
   Status status = arena ? Status()
@@ -295,7 +297,6 @@ Status Session::prepare() {
   if (status = agree(status); !status)
     return status;
   runtime::ExecutorOptions options;
-  options.capture = options_.capture;
   options.poison = faults_.has("arena", "poison");
   options.checkFinite = options_.checkFinite;
   options.state = &state_;
@@ -306,7 +307,22 @@ Status Session::prepare() {
   if (status = agree(executor ? Status() : executor.status()); !status)
     return status;
   executor_ = std::move(*executor);
+  if (status = agree(device_->settle(*mesh_)); !status)
+    return status;
   mine_.prepareSeconds = now() - begin;
+  return Status();
+}
+
+// A step as usual, so that everything has run once, then one that is recorded.
+Status Session::captureStep(const std::vector<const HostArray *> &inputs) {
+  if (Status status = executor_->step(inputs); !status)
+    return status;
+  Expected<std::string> why = executor_->capture();
+  if (!why)
+    return why.status();
+  if (!why->empty() && first())
+    std::fprintf(stderr, "tp-run: all ranks run uncaptured: %s\n", why->c_str());
+  captured_ = why->empty();
   return Status();
 }
 
@@ -323,6 +339,9 @@ Status Session::takeSteps() {
   opCommunication_.resize(ops);
   if (dump_)
     executor_->setAfterOp([this](int op) { return dump_->write(*executor_, op); });
+  if (choice_->graph())
+    if (Status status = captureStep(inputs); !status)
+      return status;
   for (int64_t step = 0; step < options_.warmup + options_.iterations; ++step) {
     if (Status status = executor_->step(inputs); !status)
       return status;
@@ -408,8 +427,10 @@ Status Session::gatherFacts() {
   facts_.planPath = options_.plan;
   facts_.digest = file_.digest;
   facts_.device = device_ ? device_->name() : "cpu";
-  facts_.transport = local_ ? "threads" : "mpi";
-  facts_.threads = cpu_.threads;
+  facts_.transport = options_.loneRank ? "none" : local_ ? "threads" : "mpi";
+  facts_.threads = choice_->threads();
+  facts_.limits = device_ ? device_->limits() : runtime::DeviceLimits();
+  facts_.tf32 = options_.tf32;
   facts_.timed = executor_ != nullptr;
   facts_.warmup = options_.warmup;
   facts_.randomWeights = weights_.randomWeights;
@@ -510,8 +531,9 @@ Status Session::run(bool &agreed) {
   state_.enterPhase("memory");
   const plan::Plan &plan = file_.plan;
   std::optional<int64_t> limit = faults_.number("memory", "limit");
-  if (Status status = agree(
-          runtime::checkMemory(plan, ranksHere_, limit ? *limit : runtime::availableMemory()));
+  Expected<int64_t> available = limit ? Expected<int64_t>(*limit) : choice_->availableMemory();
+  if (Status status = agree(available ? runtime::checkMemory(plan, choice_->sharers(), *available)
+                                      : available.status());
       !status)
     return status;
   plan::Entry resolved = plan::resolve(plan, plan.entries[entryIndex_], coordinates_);

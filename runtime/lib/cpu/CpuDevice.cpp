@@ -128,7 +128,7 @@ public:
 
   std::string name() const override { return std::string("cpu-") + cpu::name(context.isa); }
 
-  Expected<std::byte *> allocate(int64_t bytes) override {
+  Expected<std::byte *> allocate(int64_t bytes, MemoryUse) override {
     if (std::byte *memory = allocateAligned(bytes))
       return memory;
     return Status(Code::Memory, "cannot allocate " + std::to_string(bytes) + " bytes");
@@ -144,6 +144,16 @@ public:
       std::memcpy(host, device, size_t(bytes));
     return Status();
   }
+
+  // Fresh memory is zero, so it is its own stage.
+  Expected<std::byte *> stage(std::byte *device, int64_t) override { return device; }
+  Status submit(std::byte *, int64_t) override { return Status(); }
+
+  Status connect(Communicator &,
+                 const std::map<plan::Axes, std::unique_ptr<Communicator>> &) override {
+    return Status();
+  }
+  Status settle(Communicator &) override { return Status(); }
 
   Expected<std::unique_ptr<Kernel>> prepare(const plan::Op &op, const Binding &binding) override {
     std::string label = plan::opName(op);
@@ -181,7 +191,7 @@ public:
     }
   }
 
-  void setObserver(std::function<Status(int op, bool begin)> observer) override {
+  void setObserver(std::function<Status(int op, bool begin)> observer, Observation) override {
     observer_ = std::move(observer);
   }
   void setOpIndex(int op) override { op_ = op; }
@@ -193,9 +203,10 @@ public:
     return std::exchange(failure_, Status());
   }
 
-  void beginCapture() override {
+  Status beginCapture() override {
     capturing_ = true;
     captured_.clear();
+    return Status();
   }
   Expected<std::unique_ptr<Capture>> endCapture() override {
     if (!capturing_)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values: elements of every type to f32 and back in kernels, alone and in packs of 128 bits. Includes
-// nothing but the platform, because NVRTC compiles it too.
+// Values: elements of every type to f32 and back in kernels, alone and in packs of 128 bits.
+// Includes nothing but the platform, because NVRTC compiles it too.
 #pragma once
 
 #include <CudaPlatform.h>
@@ -9,6 +9,9 @@ namespace tenon::runtime::cuda {
 
 /// As plan::DataType, in the same order.
 enum class Type : unsigned char { F32, BF16, F16, I32, I64, I1 };
+
+// Host code includes this file for the type alone.
+#if defined(__CUDACC__) || defined(TENON_CUDA_EMULATED)
 
 __device__ inline float bf16ToFloat(unsigned short bits) {
   return __uint_as_float(unsigned(bits) << 16);
@@ -79,8 +82,7 @@ __device__ inline Pack8 loadPack(Type type, const void *data, long long index) {
     pack.v[4] = b.x, pack.v[5] = b.y, pack.v[6] = b.z, pack.v[7] = b.w;
     return pack;
   }
-  uint4 bits =
-      *reinterpret_cast<const uint4 *>(static_cast<const unsigned short *>(data) + index);
+  uint4 bits = *reinterpret_cast<const uint4 *>(static_cast<const unsigned short *>(data) + index);
   unsigned words[4] = {bits.x, bits.y, bits.z, bits.w};
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
@@ -110,5 +112,7 @@ __device__ inline void storePack(Type type, void *data, long long index, const P
   *reinterpret_cast<uint4 *>(static_cast<unsigned short *>(data) + index) =
       make_uint4(words[0], words[1], words[2], words[3]);
 }
+
+#endif
 
 } // namespace tenon::runtime::cuda

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Work: one prepared op of the CUDA device, and Context: what all of them share. One file per family
-// implements `prepare`; CudaDevice.cpp puts the result on streams.
+// Work: one prepared op of the CUDA device, and Context: what all of them share. One file per
+// family implements `prepare`; CudaDevice.cpp puts the result on streams.
 #pragma once
 
 #include "Binder.h"
@@ -44,8 +44,8 @@ private:
   int64_t bytes_ = 0;
 };
 
-/// A prepared op. enqueue() does not allocate; a failing launch is kept in the context and comes out
-/// of synchronize().
+/// A prepared op. enqueue() does not allocate; a failing launch is kept in the context and comes
+/// out of synchronize().
 class Work {
 public:
   virtual ~Work() = default;
@@ -54,8 +54,8 @@ public:
   int64_t workspaceBytes = 0;
 };
 
-/// Scratch memory that ops on stream 0 share: they run one after another, so each may use all of it.
-/// It grows while ops are prepared; read data() when enqueuing, not before.
+/// Scratch memory that ops on stream 0 share: they run one after another, so each may use all of
+/// it. It grows while ops are prepared; read data() when enqueuing, not before.
 class Scratch {
 public:
   /// Makes at least `bytes` available; returns by how many it grew. Fails with Code::Memory.
@@ -70,13 +70,16 @@ private:
 struct Context {
   int gpu = 0; ///< Ordinal; current on every thread that comes here.
   std::string gpuName;
-  int major = 0, minor = 0; ///< Compute capability.
-  int processors = 1;       ///< Streaming multiprocessors.
-  int64_t sharedBytes = 0;  ///< Most dynamic shared memory of a block.
-  bool tf32 = false;        ///< f32 matmuls may round their operands to TF32.
-  bool reduceF32 = false;   ///< Sums of collectives over bf16 and f16 travel as f32.
-  std::string cacheFolder;  ///< Algorithms and compiled expressions; empty for no cache.
+  int major = 0, minor = 0;    ///< Compute capability.
+  int processors = 1;          ///< Streaming multiprocessors.
+  int64_t sharedBytes = 0;     ///< Most dynamic shared memory of a block.
+  bool tf32 = false;           ///< f32 matmuls may round their operands to TF32.
+  bool reduceF32 = false;      ///< Sums of collectives over bf16 and f16 travel as f32.
+  bool plainAttention = false; ///< Leaves cuDNN's attention out, to check against it.
+  std::string cacheFolder;     ///< Algorithms and compiled expressions; empty for no cache.
   Scratch scratch;
+  std::shared_ptr<void> attentionLibrary;          ///< Of FusedAttention.cpp.
+  std::shared_ptr<class CompiledKernels> compiled; ///< Expressions that are not compiled in.
 
   /// Keeps the first failure of what was enqueued.
   void note(cudaError_t error, const char *what) {

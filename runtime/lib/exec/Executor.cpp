@@ -28,7 +28,7 @@ Executor::Executor(const Environment &environment, size_t entry, ExecutorOptions
                            environment.coordinates)),
       options_(std::move(options)) {}
 
-Executor::~Executor() { environment_.device.setObserver(nullptr); }
+Executor::~Executor() { environment_.device.setObserver(nullptr, Observation::Progress); }
 
 Expected<std::unique_ptr<Executor>> Executor::create(const Environment &environment, size_t entry,
                                                      ExecutorOptions options) {
@@ -96,28 +96,52 @@ Status Executor::prepare() {
   return Status();
 }
 
+void Executor::enqueueAll() {
+  for (size_t i = 0; i < kernels_.size(); ++i)
+    if (kernels_[i]) {
+      environment_.device.setOpIndex(int(i));
+      kernels_[i]->enqueue(entry_.ops[i].stream);
+    }
+}
+
 Status Executor::run() {
-  auto enqueueAll = [&] {
-    for (size_t i = 0; i < kernels_.size(); ++i)
-      if (kernels_[i]) {
-        environment_.device.setOpIndex(int(i));
-        kernels_[i]->enqueue(entry_.ops[i].stream);
-      }
-  };
-  if (!options_.capture) {
+  if (capture_)
+    capture_->replay();
+  else
     enqueueAll();
-    return environment_.device.synchronize();
-  }
-  if (!capture_) {
-    environment_.device.beginCapture();
-    enqueueAll();
-    Expected<std::unique_ptr<Capture>> capture = environment_.device.endCapture();
-    if (!capture)
-      return capture.status();
-    capture_ = std::move(*capture);
-  }
-  capture_->replay();
   return environment_.device.synchronize();
+}
+
+// What looks at memory, or acts, between two ops.
+bool Executor::watchesEveryOp() const {
+  return options_.poison || options_.checkFinite || options_.afterOp ||
+         options_.faults.needsEveryOp();
+}
+
+Expected<std::string> Executor::capture() {
+  if (options_.state)
+    options_.state->enterPhase("capture");
+  // Nobody records while another still runs: a collective of one would wait for nothing.
+  if (Status status = environment_.mesh.barrier(); !status)
+    return status;
+  Status mine = environment_.device.beginCapture();
+  std::unique_ptr<Capture> capture;
+  if (mine) {
+    enqueueAll();
+    Expected<std::unique_ptr<Capture>> ended = environment_.device.endCapture();
+    mine = ended.status();
+    if (ended)
+      capture = std::move(*ended);
+  }
+  Expected<std::vector<std::string>> all =
+      environment_.mesh.gatherStrings(mine.ok() ? "" : "x" + mine.message());
+  if (!all)
+    return all.status();
+  for (size_t rank = 0; rank < all->size(); ++rank)
+    if (!(*all)[rank].empty())
+      return "rank " + std::to_string(rank) + ": " + (*all)[rank].substr(1);
+  capture_ = std::move(capture);
+  return std::string();
 }
 
 Status Executor::step(const std::vector<const HostArray *> &inputs) {
@@ -128,12 +152,15 @@ Status Executor::step(const std::vector<const HostArray *> &inputs) {
   failedOp_ = -1;
   left_ = uses_;
   born_.assign(entry_.buffers.size(), false);
-  environment_.device.setObserver([this](int op, bool begin) { return observe(op, begin); });
+  environment_.device.setObserver([this](int op, bool begin) { return observe(op, begin); },
+                                  watchesEveryOp() ? Observation::Stepwise : Observation::Progress);
   if (options_.poison)
     if (Status status = poisonArena(); !status)
       return status;
   stepBegin_ = seconds();
-  Status status;
+  if (options_.state && !entry_.ops.empty())
+    options_.state->enterOp(0, plan::opName(entry_.ops[0]), entry_.ops[0].location.c_str());
+  Status status = options_.faults.atStep(steps_);
   for (size_t i = 0; i < entry_.inputs.size() && status; ++i) {
     int32_t buffer = entry_.inputs[i].buffer;
     born_[size_t(buffer)] = true;
@@ -144,6 +171,14 @@ Status Executor::step(const std::vector<const HostArray *> &inputs) {
     status = run();
   stepEnd_ = seconds();
   if (status) {
+    environment_.device.readTimes([this](int op, double begin, double end) {
+      OpTime &time = times_[size_t(op)];
+      time.begin = begin;
+      time.end = end;
+      // A device that times itself sees waiting and moving as one.
+      if (group_[size_t(op)])
+        time.collective = {begin, begin, end};
+    });
     ++steps_;
     if (options_.state)
       options_.state->enterPhase("between steps");
@@ -183,7 +218,7 @@ Status Executor::atBegin(int op) {
         if (Status status = poison(access.operand->buffer); !status)
           return status;
       }
-  if (Status status = options_.faults.atOp(op); !status)
+  if (Status status = options_.faults.atOp(op, steps_); !status)
     return status;
   times_[size_t(op)].begin = seconds();
   return Status();

@@ -21,13 +21,16 @@ struct Known {
   bool argument;
 };
 constexpr Known kKnown[] = {
-    {"op", "sleep", true},         {"op", "error", true},      {"op", "exit", true},
-    {"op", "kill", true},          {"op", "segv", true},       {"op", "abort", true},
-    {"op", "stop", true},          {"op", "skip", true},       {"op", "count", true},
-    {"op", "dtype", true},         {"op", "group", true},      {"op", "stubborn", true},
-    {"alloc", "fail", true},       {"memory", "limit", true},  {"handshake", "binary", false},
-    {"handshake", "isa", false},   {"verify", "skip", false},  {"capture", "starve0", false},
-    {"capture", "starve1", false}, {"arena", "poison", false}, {"host", "pretend", true},
+    {"op", "sleep", true},          {"op", "error", true},       {"op", "exit", true},
+    {"op", "kill", true},           {"op", "segv", true},        {"op", "abort", true},
+    {"op", "stop", true},           {"op", "skip", true},        {"op", "count", true},
+    {"op", "dtype", true},          {"op", "group", true},       {"op", "stubborn", true},
+    {"step", "sleep", true},        {"step", "error", true},     {"step", "exit", true},
+    {"step", "kill", true},         {"alloc", "fail", true},     {"memory", "limit", true},
+    {"handshake", "binary", false}, {"handshake", "isa", false}, {"handshake", "graph", false},
+    {"verify", "skip", false},      {"capture", "fail", false},  {"capture", "starve0", false},
+    {"capture", "starve1", false},  {"arena", "poison", false},  {"host", "pretend", true},
+    {"device", "emulated", false},
 };
 
 bool parseNumber(const std::string &text, int64_t &value) {
@@ -42,16 +45,17 @@ bool parseNumber(const std::string &text, int64_t &value) {
   }
 }
 
-/// Passes everything on, but fails one allocation.
+/// Passes everything on, but fails one allocation (none when negative), or every capture.
 class FailingDevice : public Device {
 public:
-  FailingDevice(std::unique_ptr<Device> device, int64_t failing)
-      : device_(std::move(device)), left_(failing) {}
+  FailingDevice(std::unique_ptr<Device> device, int64_t failing, bool captures)
+      : device_(std::move(device)), left_(failing), captures_(captures) {}
   std::string name() const override { return device_->name(); }
-  Expected<std::byte *> allocate(int64_t bytes) override {
+  DeviceLimits limits() const override { return device_->limits(); }
+  Expected<std::byte *> allocate(int64_t bytes, MemoryUse use) override {
     if (left_-- == 0)
       return Status(Code::Memory, "cannot allocate " + std::to_string(bytes) + " bytes (injected)");
-    return device_->allocate(bytes);
+    return device_->allocate(bytes, use);
   }
   void release(std::byte *memory) override { device_->release(memory); }
   Status copyIn(std::byte *device, const void *host, int64_t bytes) override {
@@ -60,20 +64,41 @@ public:
   Status copyOut(void *host, const std::byte *device, int64_t bytes) override {
     return device_->copyOut(host, device, bytes);
   }
+  Expected<std::byte *> stage(std::byte *device, int64_t bytes) override {
+    return device_->stage(device, bytes);
+  }
+  Status submit(std::byte *device, int64_t bytes) override {
+    return device_->submit(device, bytes);
+  }
+  Status connect(Communicator &mesh,
+                 const std::map<plan::Axes, std::unique_ptr<Communicator>> &groups) override {
+    return device_->connect(mesh, groups);
+  }
   Expected<std::unique_ptr<Kernel>> prepare(const plan::Op &op, const Binding &binding) override {
     return device_->prepare(op, binding);
   }
-  void setObserver(std::function<Status(int, bool)> observer) override {
-    device_->setObserver(std::move(observer));
+  Status settle(Communicator &mesh) override { return device_->settle(mesh); }
+  void setObserver(std::function<Status(int, bool)> observer, Observation observation) override {
+    device_->setObserver(std::move(observer), observation);
   }
   void setOpIndex(int op) override { device_->setOpIndex(op); }
   Status synchronize() override { return device_->synchronize(); }
-  void beginCapture() override { device_->beginCapture(); }
-  Expected<std::unique_ptr<Capture>> endCapture() override { return device_->endCapture(); }
+  Status beginCapture() override { return device_->beginCapture(); }
+  Expected<std::unique_ptr<Capture>> endCapture() override {
+    Expected<std::unique_ptr<Capture>> capture = device_->endCapture();
+    if (capture && captures_)
+      return Status(Code::Device, "injected");
+    return capture;
+  }
+  void timeAllOps(bool on) override { device_->timeAllOps(on); }
+  void readTimes(const std::function<void(int, double, double)> &visit) override {
+    device_->readTimes(visit);
+  }
 
 private:
   std::unique_ptr<Device> device_;
   int64_t left_;
+  bool captures_;
 };
 
 } // namespace
@@ -191,7 +216,10 @@ Status FaultInjection::changeOps(plan::Entry &entry, std::vector<bool> &skipped)
   for (const Fault &fault : faults_) {
     if (fault.point != "op")
       continue;
-    const int64_t index = findOp(entry.ops, fault.argument);
+    const size_t at = fault.argument.find('@');
+    int64_t step = -1;
+    const bool known = at == std::string::npos || parseNumber(fault.argument.substr(at + 1), step);
+    const int64_t index = known ? findOp(entry.ops, fault.argument.substr(0, at)) : -1;
     if (index < 0)
       return Status(Code::Usage, "--inject: no op '" + fault.argument + "' among " +
                                      std::to_string(entry.ops.size()));
@@ -200,7 +228,7 @@ Status FaultInjection::changeOps(plan::Entry &entry, std::vector<bool> &skipped)
       continue;
     }
     if (fault.kind != "count" && fault.kind != "dtype" && fault.kind != "group") {
-      atOps_.push_back({int(index), fault.kind});
+      atOps_.push_back({int(index), step, fault.kind});
       continue;
     }
     auto *collective = std::get_if<plan::Collective>(&entry.ops[size_t(index)].body);
@@ -219,35 +247,55 @@ Status FaultInjection::changeOps(plan::Entry &entry, std::vector<bool> &skipped)
   return Status();
 }
 
-Status FaultInjection::atOp(int index) const {
-  for (const AtOp &fault : atOps_) {
-    if (fault.op != index)
-      continue;
-    if (fault.kind == "sleep")
-      sleepForEver();
-    if (fault.kind == "stubborn") {
-      std::signal(SIGTERM, SIG_IGN);
-      sleepForEver();
-    }
-    if (fault.kind == "exit")
-      _exit(0);
-    if (fault.kind == "kill")
-      kill(getpid(), SIGKILL);
-    if (fault.kind == "segv")
-      kill(getpid(), SIGSEGV);
-    if (fault.kind == "abort")
-      std::abort();
-    if (fault.kind == "stop")
-      kill(getpid(), SIGSTOP);
-    if (fault.kind == "error")
-      return Status(Code::Device, "injected error");
+namespace {
+
+/// What one kind does to this rank.
+Status strike(const std::string &kind) {
+  if (kind == "sleep")
+    sleepForEver();
+  if (kind == "stubborn") {
+    std::signal(SIGTERM, SIG_IGN);
+    sleepForEver();
   }
+  if (kind == "exit")
+    _exit(0);
+  if (kind == "kill")
+    kill(getpid(), SIGKILL);
+  if (kind == "segv")
+    kill(getpid(), SIGSEGV);
+  if (kind == "abort")
+    std::abort();
+  if (kind == "stop")
+    kill(getpid(), SIGSTOP);
+  if (kind == "error")
+    return Status(Code::Device, "injected error");
+  return Status();
+}
+
+} // namespace
+
+Status FaultInjection::atOp(int index, int64_t step) const {
+  for (const AtOp &fault : atOps_)
+    if (fault.op == index && (fault.step < 0 || fault.step == step))
+      if (Status status = strike(fault.kind); !status)
+        return status;
+  return Status();
+}
+
+Status FaultInjection::atStep(int64_t step) const {
+  for (const Fault &fault : faults_)
+    if (int64_t when = 0;
+        fault.point == "step" && parseNumber(fault.argument, when) && when == step)
+      if (Status status = strike(fault.kind); !status)
+        return status;
   return Status();
 }
 
 std::unique_ptr<Device> FaultInjection::wrap(std::unique_ptr<Device> device) const {
-  if (std::optional<int64_t> failing = number("alloc", "fail"))
-    return std::make_unique<FailingDevice>(std::move(device), *failing);
+  std::optional<int64_t> failing = number("alloc", "fail");
+  const bool captures = has("capture", "fail");
+  if (failing || captures)
+    return std::make_unique<FailingDevice>(std::move(device), failing.value_or(-1), captures);
   return device;
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tenon/runtime/exec/Groups.h"
 
+#include "tenon/runtime/comm/LoneCommunicator.h"
+
 #include <algorithm>
-#include <set>
 
 namespace tenon::runtime {
 
@@ -22,31 +23,55 @@ std::vector<std::string> axisNames(const plan::Plan &plan, const plan::Axes &axe
   return names;
 }
 
-Expected<Groups> Groups::create(const plan::Plan &plan, const std::vector<int64_t> &coordinates,
-                                Communicator &mesh) {
-  // A set, so that all ranks split in the same order.
-  std::set<plan::Axes> wanted;
+namespace {
+
+/// A group that some collective names, as one rank sees it.
+struct Wanted {
+  int color = 0, key = 0, size = 1;
+  std::string name;
+};
+
+/// In the order of the axes, so that all ranks split in the same order.
+std::map<plan::Axes, Wanted> wantedGroups(const plan::Plan &plan,
+                                          const std::vector<int64_t> &coordinates) {
+  std::map<plan::Axes, Wanted> wanted;
   for (const plan::Entry &entry : plan.entries)
     for (const plan::Op &op : entry.ops)
       if (const auto *collective = std::get_if<plan::Collective>(&op.body))
-        wanted.insert(collective->axes);
-  Groups groups;
-  for (const plan::Axes &axes : wanted) {
-    int color = 0, key = 0;
+        wanted[collective->axes] = {};
+  for (auto &[axes, group] : wanted) {
     for (size_t axis = 0; axis < plan.mesh.size(); ++axis)
       if (std::find(axes.begin(), axes.end(), int32_t(axis)) == axes.end())
-        color = color * int(plan.mesh[axis].size) + int(coordinates[axis]);
-    std::string name;
+        group.color = group.color * int(plan.mesh[axis].size) + int(coordinates[axis]);
     for (int32_t axis : axes) {
-      key = key * int(plan.mesh[size_t(axis)].size) + int(coordinates[size_t(axis)]);
-      name += (name.empty() ? "" : ",") + plan.mesh[size_t(axis)].name;
+      const plan::MeshAxis &part = plan.mesh[size_t(axis)];
+      group.key = group.key * int(part.size) + int(coordinates[size_t(axis)]);
+      group.size *= int(part.size);
+      group.name += (group.name.empty() ? "" : ",") + part.name;
     }
-    Expected<std::unique_ptr<Communicator>> group = mesh.split(color, key);
+  }
+  return wanted;
+}
+
+} // namespace
+
+Expected<Groups> Groups::create(const plan::Plan &plan, const std::vector<int64_t> &coordinates,
+                                Communicator &mesh) {
+  Groups groups;
+  for (const auto &[axes, wanted] : wantedGroups(plan, coordinates)) {
+    Expected<std::unique_ptr<Communicator>> group = mesh.split(wanted.color, wanted.key);
     if (!group)
       return group.status();
-    (*group)->setName(name);
+    (*group)->setName(wanted.name);
     groups.groups_[axes] = std::move(*group);
   }
+  return groups;
+}
+
+Groups Groups::createLone(const plan::Plan &plan, const std::vector<int64_t> &coordinates) {
+  Groups groups;
+  for (const auto &[axes, wanted] : wantedGroups(plan, coordinates))
+    groups.groups_[axes] = makeLoneCommunicator(wanted.key, wanted.size);
   return groups;
 }
 

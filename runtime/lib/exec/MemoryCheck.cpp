@@ -107,6 +107,18 @@ std::string largestBuffers(const plan::Plan &plan, size_t count) {
   return text;
 }
 
+/// "; 4 ranks would fit if each took its share": what is whole on every rank does not shrink, so it
+/// is a lower bound. The ranks here stay as many: more of them need more places.
+static std::string degreeThatFits(const plan::Plan &plan, int64_t needed, int64_t available) {
+  const int64_t ranks = plan::worldSize(plan);
+  constexpr int64_t kMostRanks = 4096;
+  for (int64_t degree = 2 * ranks; degree <= kMostRanks; degree += ranks)
+    if (double(needed) * double(ranks) / double(degree) <= double(available))
+      return "; a plan for " + std::to_string(degree) +
+             " ranks on as many more places would fit, if weights and arena shrink with it";
+  return "";
+}
+
 Status checkMemory(const plan::Plan &plan, int64_t ranksHere, int64_t available) {
   int64_t weights = plannedWeightBytes(plan), arena = arenaBytes(plan);
   // Each weight is bounded, their sum is not.
@@ -116,11 +128,12 @@ Status checkMemory(const plan::Plan &plan, int64_t ranksHere, int64_t available)
     needed = std::numeric_limits<int64_t>::max();
   if (available < 0 || needed <= available)
     return Status();
-  return Status(Code::Memory,
-                std::to_string(ranksHere) + (ranksHere == 1 ? " rank needs " : " ranks need ") +
-                    readableBytes(needed) + " here (each " + readableBytes(weights) +
-                    " of weights, " + readableBytes(arena) + " of arena), available are " +
-                    readableBytes(available) + "; " + largestBuffers(plan));
+  return Status(Code::Memory, std::to_string(ranksHere) +
+                                  (ranksHere == 1 ? " rank needs " : " ranks need ") +
+                                  readableBytes(needed) + " here (each " + readableBytes(weights) +
+                                  " of weights, " + readableBytes(arena) +
+                                  " of arena), available are " + readableBytes(available) + "; " +
+                                  largestBuffers(plan) + degreeThatFits(plan, needed, available));
 }
 
 } // namespace tenon::runtime

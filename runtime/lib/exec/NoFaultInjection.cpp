@@ -20,7 +20,8 @@ std::optional<std::string> FaultInjection::text(const char *, const char *) cons
   return std::nullopt;
 }
 Status FaultInjection::changeOps(plan::Entry &, std::vector<bool> &) { return Status(); }
-Status FaultInjection::atOp(int) const { return Status(); }
+Status FaultInjection::atOp(int, int64_t) const { return Status(); }
+Status FaultInjection::atStep(int64_t) const { return Status(); }
 std::unique_ptr<Device> FaultInjection::wrap(std::unique_ptr<Device> device) const {
   return device;
 }

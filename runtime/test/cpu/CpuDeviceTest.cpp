@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is peculiar to the CPU device: instruction sets, accuracy of its own mathematics, workspace,
 // collectives through a communicator.
-#include "Conformance.h"
+#include "../device/Conformance.h"
 #include "MatMulPrimitive.h"
 
 #include <cmath>

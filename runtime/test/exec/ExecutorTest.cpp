@@ -47,6 +47,7 @@ struct RankSetup {
   ExecutorOptions options;
   CpuOptions cpu;
   std::vector<std::string> faults;
+  bool capture = false; ///< Takes the steps from a recording of another one.
 };
 
 /// Everything a rank needs for an executor, made as tp-run makes it.
@@ -99,6 +100,14 @@ Expected<std::vector<Numbers>> runSteps(const plan::Plan &plan, const RankSetup 
     Rank rank;
     if (Status made = rank.make(plan, mesh, setup); !made)
       return made;
+    if (setup.capture) {
+      HostArray other = inputs.back();
+      if (Status stepped = rank.executor->step({&other}); !stepped)
+        return stepped;
+      Expected<std::string> why = rank.executor->capture();
+      if (!why || !why->empty())
+        return why ? Status(Code::Device, *why) : why.status();
+    }
     for (const HostArray &input : inputs) {
       if (Status stepped = rank.executor->step({&input}); !stepped)
         return stepped;
@@ -159,7 +168,7 @@ TEST(ExecutorTest, everyStepReadsItsOwnInputs) {
   plan::Plan plan = plan::test::mlpPlan(2);
   auto plain = runSteps(plan, {}, inputs);
   RankSetup capture;
-  capture.options.capture = true;
+  capture.capture = true;
   auto replayed = runSteps(plan, capture, inputs);
   ASSERT_TRUE(plain && replayed);
   EXPECT_NE((*plain)[0], (*plain)[1]);
@@ -177,7 +186,7 @@ TEST(ExecutorTest, everyScheduleGivesTheSameBits) {
     for (bool capture : {false, true}) {
       RankSetup setup;
       setup.cpu.policy = policy;
-      setup.options.capture = capture;
+      setup.capture = capture;
       setup.options.poison = true;
       auto results = runSteps(plan, setup, inputs);
       ASSERT_TRUE(results) << results.status().message();

@@ -45,27 +45,58 @@ public:
   virtual void replay() = 0;
 };
 
+/// What memory is for: GPUs take the arena from where collectives can reach it.
+enum class MemoryUse { Data, Arena };
+
+/// How the observer of a step is called. `Progress`: as far as the device knows, while
+/// synchronize() waits, and only where an op begins or ends that others wait for. `Stepwise`: for
+/// every op, each finished before the next is enqueued, so that memory may be looked at and changed
+/// in between. Devices that run on the calling thread are always stepwise.
+enum class Observation { Progress, Stepwise };
+
+/// What the hardware could do at best, for the distance to it; 0 where unknown.
+struct DeviceLimits {
+  double bytesPerSecond = 0;                         ///< Memory, read and written together.
+  double flopsF32 = 0, flopsTf32 = 0, flopsBf16 = 0; ///< Matmul; f16 is as bf16.
+};
+
 /// One device of one rank. Streams 0 and 1 exist from the start; events are numbered by the plan.
 class Device {
 public:
   virtual ~Device() = default;
   virtual std::string name() const = 0;
+  virtual DeviceLimits limits() const { return {}; }
 
   /// Allocates bytes aligned to 64, zero-filled. Fails with Code::Memory.
-  virtual Expected<std::byte *> allocate(int64_t bytes) = 0;
+  virtual Expected<std::byte *> allocate(int64_t bytes, MemoryUse use = MemoryUse::Data) = 0;
   virtual void release(std::byte *memory) = 0;
   /// Copies between host and device memory, blocking.
   virtual Status copyIn(std::byte *device, const void *host, int64_t bytes) = 0;
   virtual Status copyOut(void *host, const std::byte *device, int64_t bytes) = 0;
 
+  /// Zero-filled host memory whose contents are to become those of [device, device + bytes), which
+  /// nobody has written since allocate(). Fill it, then submit() it; the copy may still run while
+  /// the next piece is filled, and is done when synchronize() returns.
+  virtual Expected<std::byte *> stage(std::byte *device, int64_t bytes) = 0;
+  virtual Status submit(std::byte *device, int64_t bytes) = 0;
+
+  /// Collective over `mesh`, once, before prepare(): makes what collectives of these groups need.
+  virtual Status connect(Communicator &mesh,
+                         const std::map<plan::Axes, std::unique_ptr<Communicator>> &groups) = 0;
+
   /// Checks that the device supports the op and binds it. Fails with Code::Plan (unsupported: op,
   /// layer, remedy are in the message) or Code::Memory. Records and waits go through here too.
   virtual Expected<std::unique_ptr<Kernel>> prepare(const plan::Op &op, const Binding &binding) = 0;
 
-  /// Runs once between a kernel's enqueue and its execution per op, on the executing thread: for
-  /// the watchdog's state, times and fault injection. `begin` true before, false after. Null for
-  /// none. A status that is not ok stops the step and comes out of synchronize().
-  virtual void setObserver(std::function<Status(int op, bool begin)> observer) = 0;
+  /// Collective over `mesh`, once, when every rank has prepared all its ops: decides what all ranks
+  /// must do alike. May overwrite the arena.
+  virtual Status settle(Communicator &mesh) = 0;
+
+  /// Runs once between a kernel's enqueue and its execution per op: for the watchdog's state, times
+  /// and fault injection. `begin` true before, false after. Null for none. A status that is not ok
+  /// stops the step and comes out of synchronize().
+  virtual void setObserver(std::function<Status(int op, bool begin)> observer,
+                           Observation observation) = 0;
   /// Number that the observer sees for the kernels enqueued next.
   virtual void setOpIndex(int op) = 0;
 
@@ -73,8 +104,15 @@ public:
   virtual Status synchronize() = 0;
 
   /// Records what is enqueued from here to endCapture() instead of running it.
-  virtual void beginCapture() = 0;
+  virtual Status beginCapture() = 0;
   virtual Expected<std::unique_ptr<Capture>> endCapture() = 0;
+
+  /// Whether readTimes() is to know all ops, not only collectives. Before prepare().
+  virtual void timeAllOps(bool /*on*/) {}
+  /// Calls visit(op, begin, end) for the ops of the last step that the device has timed itself, in
+  /// seconds of the monotonic clock. Devices that run ops on the calling thread have none: the
+  /// observer sees their times.
+  virtual void readTimes(const std::function<void(int op, double begin, double end)> & /*visit*/) {}
 };
 
 /// How the CPU device orders two streams: `Inline` runs each op when it is enqueued; `Starve0` and

@@ -25,8 +25,9 @@ public:
       device_->release(data_);
   }
   /// Zero-filled; at least one byte, so that every buffer has an address. Fails with Code::Memory.
-  static Expected<DeviceMemory> allocate(Device &device, int64_t bytes) {
-    Expected<std::byte *> data = device.allocate(bytes > 0 ? bytes : 64);
+  static Expected<DeviceMemory> allocate(Device &device, int64_t bytes,
+                                         MemoryUse use = MemoryUse::Data) {
+    Expected<std::byte *> data = device.allocate(bytes > 0 ? bytes : 64, use);
     if (!data)
       return data.status();
     return DeviceMemory(device, *data, bytes);

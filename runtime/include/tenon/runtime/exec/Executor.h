@@ -19,8 +19,6 @@
 namespace tenon::runtime {
 
 struct ExecutorOptions {
-  /// Records the first step and replays it from then on.
-  bool capture = false;
   /// Fills every arena buffer with NaN before its first and after its last use: a read of a dead or
   /// unborn value shows.
   bool poison = false;
@@ -65,6 +63,11 @@ public:
   /// with rank, step, op and layer in the message, and releases the other ranks.
   Status step(const std::vector<const HostArray *> &inputs);
 
+  /// Collective, after a first step: records the next one and replays it from then on, if that works
+  /// on every rank. Returns "" then, else which rank could not and why; all go on uncaptured. Fails
+  /// as the communicator does.
+  Expected<std::string> capture();
+
   /// This rank's block of an output after a step.
   Expected<HostArray> outputBlock(size_t output);
   /// An operand of an op as dense values, in afterOp.
@@ -86,7 +89,9 @@ private:
   Status checkFinite(int op);
   Status poison(int32_t buffer);
   Status poisonArena();
+  void enqueueAll();
   Status run();
+  bool watchesEveryOp() const;
   std::string where(int op) const;
 
   Environment environment_;

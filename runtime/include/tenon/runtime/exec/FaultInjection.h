@@ -5,13 +5,17 @@
 //   op=K       sleep error exit kill segv abort stop stubborn (ignores SIGTERM, then sleeps);
 //              skip; and of a collective: count (one element less), dtype (i32 instead), group
 //              (that of another collective). K is the op's index in the entry, or `collectiveN` for
-//              the N-th collective from 0
+//              the N-th collective from 0; K@S does it in step S only (not skip, count, dtype,
+//              group)
+//   step=S     sleep error exit kill   before step S, from 0
 //   alloc=N    fail         the N-th allocation of device memory, from 0
 //   memory=B   limit        B bytes are all that is available
-//   handshake  binary isa   another value of that field
+//   handshake  binary isa graph   another value of that field
 //   host=NAME  pretend       this rank's node, in the handshake
 //   verify     skip
-//   capture    starve0 starve1: the device favours one stream, for plans that lack an event
+//   capture    fail: a step cannot be captured
+//              starve0 starve1: the device favours one stream, for plans that lack an event
+//   device     emulated     --device=cuda runs on this processor
 //
 // Built only with TENON_INJECT; otherwise `parse` refuses everything.
 #pragma once
@@ -47,13 +51,18 @@ public:
   /// collective. Fails with Code::Usage when the op does not exist.
   Status changeOps(plan::Entry &entry, std::vector<bool> &skipped);
   /// Runs at the begin of op `index`: may not return.
-  Status atOp(int index) const;
-  /// A device whose N-th allocation fails, if that is asked for.
+  Status atOp(int index, int64_t step) const;
+  /// Runs before step `step`: may not return.
+  Status atStep(int64_t step) const;
+  /// Whether ops must run one by one for these faults.
+  bool needsEveryOp() const { return !atOps_.empty(); }
+  /// A device whose N-th allocation or whose captures fail, if that is asked for.
   std::unique_ptr<Device> wrap(std::unique_ptr<Device> device) const;
 
 private:
   struct AtOp {
     int op;
+    int64_t step; ///< -1: every step.
     std::string kind;
   };
   std::vector<Fault> faults_;

@@ -17,6 +17,8 @@ public:
   /// Collective over all ranks of the mesh; `mesh` is ordered by mesh rank.
   static Expected<Groups> create(const plan::Plan &plan, const std::vector<int64_t> &coordinates,
                                  Communicator &mesh);
+  /// The groups of a rank that runs alone (LoneCommunicator.h).
+  static Groups createLone(const plan::Plan &plan, const std::vector<int64_t> &coordinates);
   const std::map<plan::Axes, std::unique_ptr<Communicator>> &all() const { return groups_; }
   void checkTags(bool on);
 

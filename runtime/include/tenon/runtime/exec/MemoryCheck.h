@@ -16,7 +16,8 @@ namespace tenon::runtime {
 int64_t availableMemory();
 
 /// Fails with Code::Memory when `ranksHere` ranks of the plan need more than `available`; names the
-/// three largest buffers.
+/// three largest buffers, and the smallest degree at which a rank's share would fit if weights and
+/// arena fell as 1/degree.
 Status checkMemory(const plan::Plan &plan, int64_t ranksHere, int64_t available);
 
 /// "the largest are weight 'embedding' 44.7 MiB, ...".

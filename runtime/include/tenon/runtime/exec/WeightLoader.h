@@ -16,7 +16,11 @@ namespace tenon::runtime {
 struct LoadOptions {
   /// Seed for keys that no file holds; without it they are an error.
   std::optional<uint64_t> randomSeed;
-  /// Called after each weight with the bytes done so far and in all.
+  /// Threads that make random values.
+  int threads = 1;
+  /// Most bytes of a weight that are staged at once, if it can be cut.
+  int64_t sliceBytes = int64_t(32) << 20;
+  /// Called after each piece with the bytes done so far and in all.
   std::function<void(int64_t done, int64_t all)> progress;
 };
 

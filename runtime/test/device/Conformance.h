@@ -21,9 +21,11 @@ struct DeviceKind {
   std::function<Expected<std::unique_ptr<Device>>(StreamPolicy)> make;
   /// Whether a bf16 matmul must work; where it need not, it must be refused with a remedy.
   bool bf16MatMul = false;
+  /// Whether every op of a replayed step is observed, and nothing runs before it must.
+  bool onCallingThread = true;
 };
 
-/// All devices of this build that this machine can run.
+/// The devices under test that this machine can run; each test program has its own.
 std::vector<DeviceKind> deviceKinds();
 
 inline void PrintTo(const DeviceKind &kind, std::ostream *out) { *out << kind.name; }

@@ -1,48 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The harness of the conformance suite, and the list of devices.
+// The harness of the conformance suite.
 #include "Conformance.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <numeric>
 
 namespace tenon::runtime::conformance {
 
 using plan::DataType;
-
-std::vector<DeviceKind> deviceKinds() {
-  // The best level first: oneDNN keeps the limit of the first device of the process.
-  std::vector<DeviceKind> kinds;
-  for (std::string isa : {"avx512", "avx2", "sse2"}) {
-    CpuOptions options;
-    options.isa = isa;
-    if (cpuIsa(options) != isa)
-      continue;
-    DeviceKind kind;
-    kind.name = "cpu_" + isa;
-    // A limit on oneDNN from outside takes the instructions away as a lesser processor does.
-    kind.bf16MatMul =
-        isa == "avx512" && __builtin_cpu_supports("avx512bf16") && !std::getenv("DNNL_MAX_CPU_ISA");
-    kind.make = [options](StreamPolicy policy) {
-      CpuOptions chosen = options;
-      chosen.policy = policy;
-      return makeCpuDevice(chosen);
-    };
-    kinds.push_back(kind);
-    if (kinds.size() == 1) {
-      kind.name += "_2threads";
-      kind.make = [options](StreamPolicy policy) {
-        CpuOptions chosen = options;
-        chosen.policy = policy;
-        chosen.threads = 2;
-        return makeCpuDevice(chosen);
-      };
-      kinds.push_back(kind);
-    }
-  }
-  return kinds;
-}
 
 std::string opTestName(const testing::TestParamInfo<std::tuple<DeviceKind, DataType>> &info) {
   return std::get<0>(info.param).name + "_" + plan::name(std::get<1>(info.param));
