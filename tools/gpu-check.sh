@@ -55,10 +55,7 @@ if ((prepare)); then
 fi
 
 # CUDA's programs are often outside PATH.
-for folder in /usr/local/cuda/bin; do
-  [[ -d $folder && :$PATH: != *:$folder:* ]] && PATH=$PATH:$folder
-done
-export PATH
+[[ -d /usr/local/cuda/bin ]] && export PATH=$PATH:/usr/local/cuda/bin
 missing=()
 for tool in python3 cmake g++ nvcc; do
   command -v "$tool" >/dev/null || missing+=("$tool")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import re
 import shutil
 from typing import Any, Callable
 
@@ -148,24 +149,27 @@ def hang(context: Context, point: str, graph: str) -> Result:
     normal = context.run(case, 2, None, f"--graph={graph}", "--iters=6", "--collectives=nccl")
     if normal.code != 0:
         return Result("", FAIL, f"without a fault: {ended(normal)}")
-    done = context.run(case, 2, None, f"--graph={graph}", "--iters=6", "--collectives=nccl", f"--inject=1:{point}:sleep", f"--timeout={DEADLINE:g}",
-                       deadline=normal.seconds + DEADLINE + 3 * GRACE)
+    done = context.run(case, 2, None, f"--graph={graph}", "--iters=6", "--collectives=nccl", f"--inject=1:{point}:sleep",
+                       f"--timeout={DEADLINE:g}", deadline=normal.seconds + DEADLINE + 3 * GRACE)
     numbers = {"normal_s": normal.seconds, "hung_s": done.seconds, "timeout_s": DEADLINE, "code": done.code}
     if done.code is None:
         return Result("", FAIL, "the run did not end", numbers)
     late = done.seconds - normal.seconds - DEADLINE
     fine = done.code == 6 and late <= GRACE
-    return Result("", PASS if fine else FAIL, f"exit {done.code} {late:+.1f} s from the deadline of {DEADLINE:g} s" + ("" if fine else f": {done.tail()}"), numbers)
+    text = f"exit {done.code} {late:+.1f} s from the deadline of {DEADLINE:g} s"
+    return Result("", PASS if fine else FAIL, text if fine else f"{text}: {done.tail()}", numbers)
 
 
 def sanitizer(context: Context, case_name: str, tool: str) -> Result:
-    program = shutil.which("compute-sanitizer", path=f"{context.environment['PATH']}:/usr/local/cuda/bin")
+    folders = [context.environment["PATH"], "/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer"]
+    program = shutil.which("compute-sanitizer", path=":".join(folders))
     if not program:
         return Result("", SKIP, "no compute-sanitizer here")
     case = context.case(case_name)
-    command = [program, f"--tool={tool}", "--error-exitcode=99", "--print-limit=5", *context.command(case, 1, None, "--graph=off", "--timeout=300")]
+    command = [program, f"--tool={tool}", "--error-exitcode=99", "--print-limit=5",
+               *context.command(case, 1, None, "--graph=off", "--timeout=300")]
     done = common.call(command, 150, context.environment)
-    if "Device not supported" in done.output or "not supported" in done.output and done.code not in (0, 99):
+    if done.code not in (0, 99) and re.search("not supported|failed to initialize", done.output, re.IGNORECASE):
         return Result("", SKIP, f"compute-sanitizer refuses this machine: {done.tail(2)}")
     if done.code is None:
         return Result("", SKIP, "took longer than 150 s")
@@ -181,7 +185,8 @@ def checks() -> dict[str, Callable[[Context], Result]]:
             table[f"equal-{model}-{dtype}"] = lambda c, n=f"{model}-{dtype}": equality(c, n)
     table["equal-llama-tf32"] = tf32
     nccl = ("--collectives=nccl",)
-    for tp, names in ((2, ("minilm-f32", "gpt2-bf16", "llama-f32", "llama-bf16")), (4, ("minilm-bf16", "llama-f32", "llama-bf16", "llama-uneven-f32"))):
+    for tp, names in ((2, ("minilm-f32", "gpt2-bf16", "llama-f32", "llama-bf16")),
+                      (4, ("minilm-bf16", "llama-f32", "llama-bf16", "llama-uneven-f32"))):
         for name in names:
             table[f"ranks-{tp}-{name}"] = lambda c, n=name, t=tp: equality(c, n, t, options=nccl)
     table["ranks-2-llama-bf16-f32-sums"] = lambda c: equality(c, "llama-bf16", 2, "llama-bf16-f32-sums", (*nccl, "--reduce-dtype=f32"))

@@ -42,9 +42,12 @@ class Done:
     output: str
     seconds: float
 
-    def tail(self, lines: int = 4) -> str:
-        kept = [line.strip() for line in self.output.splitlines() if line.strip()]
-        return " | ".join(kept[-lines:])[-600:]
+    def tail(self, lines: int = 3) -> str:
+        """The last lines that say something: tp-run's own where there are any, for mpirun adds a page of its own."""
+        kept = [line.strip() for line in self.output.splitlines() if line.strip(" -=")]
+        own = [line for line in kept if "tp-run:" in line]
+        return " | ".join((own or kept)[-lines:])[-600:]
+
 
 
 def call(command: Sequence[Any], deadline: float, environment: Mapping[str, str] | None = None,

@@ -149,7 +149,7 @@ class Run:
                 return self.finish()
             self.context.environment = build.runtime_environment(self.context.work / "root", self.context.work / "links", self.context.work)
             if peers:
-                peers.time_now("base", patience=60, deadline=min(90.0, self.left() / 3))
+                peers.time_now("base", patience=90, deadline=min(110.0, self.left() / 3))
             for name, check in correct.items():
                 self.take(name, check)
             if peers:

@@ -220,7 +220,8 @@ def write_norm_weights(manifest: dict[str, Any], file: pathlib.Path) -> None:
     """Ones for the weights of norms, which --random-weights makes ones only where the plan holds them as a norm's operand."""
     from safetensors.numpy import save_file
 
-    keys = {w["key"]: w["shape"] for w in manifest["weights"] if len(w["shape"]) == 1 and re.search(r"(norm|ln_\w+)\.weight$", w["key"], re.IGNORECASE)}
+    norms = re.compile(r"(norm|ln_\w+)\.weight$", re.IGNORECASE)
+    keys = {w["key"]: w["shape"] for w in manifest["weights"] if len(w["shape"]) == 1 and norms.search(w["key"])}
     save_file({key: np.ones(shape, np.float32) for key, shape in keys.items()}, file)
 
 
@@ -268,7 +269,8 @@ def make_equality(bundle: pathlib.Path, folder: pathlib.Path) -> list[dict[str, 
                 seen = common.difference(expected, reference_f32)
                 entry["cpu_bf16_against_f32"] = {"rms": seen.rms, "largest": seen.largest}
             cases.append(entry)
-            say(f"{label}: degrees {', '.join(plans)}; limits on one rank: rms {entry['limits']['1']['rms']:.2e}, largest {entry['limits']['1']['largest']:.2e}"
+            own = entry["limits"]["1"]
+            say(f"{label}: degrees {', '.join(plans)}; limits on one rank: rms {own['rms']:.2e}, largest {own['largest']:.2e}"
                 + (f"; bf16 is {entry['cpu_bf16_against_f32']['rms']:.2e} from f32" if "cpu_bf16_against_f32" in entry else ""))
     return cases
 

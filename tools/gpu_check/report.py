@@ -72,13 +72,15 @@ def table(report: dict[str, Any]) -> str:
     if shapes:
         lines += ["", f"{'matmul':22} {'m':>6} {'n':>6} {'k':>6} {'us':>9} {'TFLOP/s':>8} {'torch us':>9} {'by':>9} {'ratio':>6}"]
         for name, row in shapes:
-            by, best = min(row["torch_us"].items(), key=lambda item: item[1], default=("-", 0.0))
+            by = row.get("by", "-")
+            best = row["torch_us"].get(by, 0.0)
             lines.append(f"{name.removeprefix('speed-matmul-') + ' ' + row['shape']:22} {row['m']:>6} {row['n']:>6} {row['k']:>6} "
                          f"{row['tenon_us']:>9.1f} {row['tflops']:>8.0f} {best:>9.1f} {by:>9} {row.get('ratio', 0):>6.2f}")
     kernels = [row for check in report["checks"] for row in check["numbers"].get("kernels", [])]
     if kernels:
         lines += ["", f"{'kernel':14} {'us':>9} {'MiB':>8} {'TB/s':>6} {'of copy':>8}"]
-        lines += [f"{row['kernel']:14} {row['us']:>9.1f} {row['bytes'] / 2**20:>8.0f} {row['tb_per_s']:>6.2f} {row['of_copy']:>8.2f}" for row in kernels]
+        lines += [f"{row['kernel']:14} {row['us']:>9.1f} {row['bytes'] / 2**20:>8.0f} {row['tb_per_s']:>6.2f} {row['of_copy']:>8.2f}"
+                  for row in kernels]
     for name, profile in report["profiles"].items():
         lines += ["", f"{name}: " + (profile.get("error") or ", ".join(
             f"{kind} {entry['us'] / 1e3:.2f} ms in {entry['ops']:.0f}" for kind, entry in profile["kinds"].items()))]

@@ -48,10 +48,15 @@ int runLocal(const Options &options) {
   runtime::installSignalHandlers(states);
   runtime::Watchdog watchdog(states, options.timeout, options.startTimeout);
   const std::string host = hostName();
-  return report(runtime::runThreadRanks(int(*ranks), [&](runtime::Communicator &world) {
+  const int code = report(runtime::runThreadRanks(int(*ranks), [&](runtime::Communicator &world) {
     bool agreed = true;
     return runRank({options, world, states[size_t(world.rank())], host, true}, agreed);
   }));
+  if (code != 0 && options.device == "cuda") {
+    std::fflush(nullptr);
+    _exit(code); // CUDA would wait for collectives that nobody joins any more.
+  }
+  return code;
 }
 
 Status checkLaunch(const Options &options, const runtime::Communicator &world) {

@@ -31,6 +31,11 @@ SharedCommunicator::SharedCommunicator(int rank, int size, Segment segment,
     : rank_(rank), size_(size), segment_(segment), cancelled_(cancelled), crowded_(crowded),
       parts_(size_t(size)) {}
 
+Status SharedCommunicator::cancelled() const {
+  const int code = cancelled_->load(std::memory_order_relaxed);
+  return code ? Status(Code(code), peerFailed) : Status();
+}
+
 bool SharedCommunicator::cancel(Code code) {
   int expected = 0;
   return cancelled_->compare_exchange_strong(expected, int(code));

@@ -70,6 +70,7 @@ public:
   /// Tags are always compared here: it costs nothing.
   void checkTags(bool) override {}
   bool cancel(Code code) override;
+  Status cancelled() const override;
 
 protected:
   Status runBarrier(const WireTag &tag) override;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compiled: kernels made from source when they are prepared. Nvrtc.cpp compiles for the GPU at hand
 // and keeps the result on disk by source, compiler version and compute capability; NoNvrtc.cpp, in
-// builds without NVRTC, compiles nothing.
+// builds without NVRTC, compiles nothing. What is not compiled can be interpreted, so a caller may
+// go on without.
 #pragma once
 
 #include "Work.h"

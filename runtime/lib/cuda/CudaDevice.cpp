@@ -190,6 +190,7 @@ Status CudaDevice::submit(std::byte *device, int64_t bytes) {
 
 Status CudaDevice::connect(Communicator &mesh,
                            const std::map<plan::Axes, std::unique_ptr<Communicator>> &groups) {
+  mesh_ = &mesh;
   return connections_.connect(options_, mesh, groups);
 }
 
@@ -377,9 +378,12 @@ Status CudaDevice::waitFor(cudaStream_t stream) {
     if (tries % 16 == 0 && observation_ == Observation::Progress && running_)
       if (Status status = progress_.advance(observer_); !status)
         return status;
-    if (tries % kPollEvery == 0)
+    if (tries % kPollEvery == 0) {
       if (Status status = connections_.poll(); !status)
         return status;
+      if (Status status = mesh_ ? mesh_->cancelled() : Status(); !status)
+        return status;
+    }
     std::this_thread::yield();
   }
 }

@@ -91,6 +91,7 @@ private:
   Status firstFailure();
 
   CudaOptions options_;
+  Communicator *mesh_ = nullptr; ///< After connect(): to notice that a peer has failed.
   DeviceLimits limits_;
   Connections connections_;
   std::unique_ptr<MatMulAlgorithms> algorithms_;

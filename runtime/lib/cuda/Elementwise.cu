@@ -7,11 +7,14 @@
 #include "Rows.h"
 
 #include <cstring>
+#include <utility>
 
 namespace tenon::runtime::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+/// With more inputs, eight elements of each would not fit into a thread's registers.
+constexpr int kMostPackedInputs = 8;
 constexpr int kMostInputs = int(plan::limits::exprInputs);
 constexpr int kMostTerms = int(plan::limits::exprTerms);
 
@@ -253,9 +256,9 @@ public:
     }
   }
 
-  Status choose(const plan::Elementwise &op) {
+  void choose(const plan::Elementwise &op) {
     if (integer_ || task_.columns == 0)
-      return Status();
+      return;
     const std::string shape = shapeOfExpression(op.expr);
     for (const Precompiled &candidate : kPrecompiled)
       if (shape == candidate.shape && inputs_ == candidate.inputs && narrow()) {
@@ -263,9 +266,9 @@ public:
         for (const plan::ExprTerm &term : op.expr)
           if (term.op == plan::ExprOp::Constant)
             constant_ = float(term.value);
-        return Status();
+        return;
       }
-    return compile(op);
+    compile(op);
   }
 
   void enqueue(cudaStream_t stream) override {
@@ -289,25 +292,11 @@ public:
   }
 
 private:
-  // Keeps the task of as many inputs as there are; false for more than kernels are made for.
+  // Keeps the task of as many inputs as there are; false where there are none.
   bool narrow() {
-    switch (inputs_) {
-#define TENON_NARROW(N)                                                                            \
-  case N:                                                                                          \
-    keep(narrowed<N>(task_));                                                                      \
-    return true;
-      TENON_NARROW(1)
-      TENON_NARROW(2)
-      TENON_NARROW(3)
-      TENON_NARROW(4)
-      TENON_NARROW(5)
-      TENON_NARROW(6)
-      TENON_NARROW(7)
-      TENON_NARROW(8)
-#undef TENON_NARROW
-    default:
-      return false;
-    }
+    return [this]<int... kLess>(std::integer_sequence<int, kLess...>) {
+      return ((inputs_ == kLess + 1 && (keep(narrowed<kLess + 1>(task_)), true)) || ...);
+    }(std::make_integer_sequence<int, kMostInputs>());
   }
 
   template <int N> void keep(const ElementwiseTask<N> &task) {
@@ -315,9 +304,12 @@ private:
     std::memcpy(bytes_.data(), &task, sizeof(task));
   }
 
-  Status compile(const plan::Elementwise &op) {
+  // Leaves compiled_ null where the program is to be interpreted: a GPU that is newer than NVRTC is
+  // no reason to refuse a plan.
+  void compile(const plan::Elementwise &op) {
     if (!narrow())
-      return Status();
+      return;
+    packs_ = packs_ && inputs_ <= kMostPackedInputs;
     if (!context_.compiled)
       context_.compiled = makeCompiledKernels();
     const std::string n = std::to_string(inputs_);
@@ -336,11 +328,9 @@ private:
                                "(task, Expression());\n"
                                "}\n";
     Expected<const CompiledKernel *> kernel = context_.compiled->get(source, context_);
-    if (!kernel)
-      return kernel.status();
-    compiled_ = *kernel;
+    if (kernel)
+      compiled_ = *kernel;
     packs_ = packs_ && compiled_;
-    return Status();
   }
 
   Context &context_;
@@ -373,8 +363,7 @@ PreparedWork prepare(const plan::Elementwise &op, const Binding &binding, Contex
   if (Status status = checkExpression(op, integer); !status)
     return status;
   auto work = std::make_unique<ElementwiseWork>(op, regions, integer, context);
-  if (Status status = work->choose(op); !status)
-    return status;
+  work->choose(op);
   return std::unique_ptr<Work>(std::move(work));
 }
 

@@ -73,11 +73,11 @@ __device__ inline float unary(ExprCode code, float x) {
   case ExprCode::Sigmoid:
     return 1.0f / (1.0f + expf(-x));
   case ExprCode::Relu:
-    return x > 0 || x != x ? x : 0.0f;
+    return x < 0 ? 0.0f : x;
   case ExprCode::Gelu:
     return 0.5f * x * erfcf(x * -0.70710678118654752f);
-  case ExprCode::GeluTanh:
-    return 0.5f * x * (1.0f + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
+  case ExprCode::GeluTanh: // (1 + tanh u) / 2 is the sigmoid of 2u, which keeps digits in its tail.
+    return x * (1.0f / (1.0f + expf(-1.59576912160573071f * (x + 0.044715f * x * x * x))));
   case ExprCode::Silu:
     return x / (1.0f + expf(-x));
   case ExprCode::Sqrt:

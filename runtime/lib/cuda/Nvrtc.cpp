@@ -4,6 +4,8 @@
 #include "../plan/Sha256.h"
 #include "tenon/runtime/AtomicFile.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -21,6 +23,12 @@ extern const char *const valuesText;
 extern const char *const elementwiseKernelText;
 
 namespace {
+
+/// A file of the cache is the code's digest, then the code: the driver is told no length and would
+/// read past the end of a file that was cut short.
+using Digest = std::array<std::byte, 32>;
+
+Digest digestOf(std::span<const char> bytes) { return plan::sha256(std::as_bytes(bytes)); }
 
 Status statusOf(nvrtcResult error, const std::string &what) {
   if (error == NVRTC_SUCCESS)
@@ -97,15 +105,15 @@ public:
     kernel = std::make_unique<LoadedKernel>();
     const std::string file = fileOf(source, context);
     // A damaged file is made anew.
-    std::ifstream in(file, std::ios::binary);
-    std::vector<char> code((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-    if (!code.empty() && kernel->load(code))
+    const std::vector<char> kept = read(file);
+    if (!kept.empty() && kernel->load(kept))
       return static_cast<const CompiledKernel *>(kernel.get());
     (void)cudaGetLastError();
     kernel = std::make_unique<LoadedKernel>();
     Expected<std::vector<char>> made = compile(source, context);
     Status status = made ? kernel->load(*made) : made.status();
     if (!status) {
+      (void)cudaGetLastError();
       kernels_.erase(source);
       return status;
     }
@@ -126,9 +134,22 @@ private:
       std::snprintf(digits, sizeof(digits), "%02x", unsigned(byte));
       name += digits;
     }
-    return context.cacheFolder + "/expression-" + name + "-sm" +
-           std::to_string(context.major) + std::to_string(context.minor) + "-nvrtc" +
-           std::to_string(major) + "." + std::to_string(minor) + ".cubin";
+    return context.cacheFolder + "/expression-" + name + "-sm" + std::to_string(context.major) +
+           std::to_string(context.minor) + "-nvrtc" + std::to_string(major) + "." +
+           std::to_string(minor) + ".cubin";
+  }
+
+  // Nothing when there is no such file or it is damaged.
+  static std::vector<char> read(const std::string &file) {
+    std::ifstream in(file, std::ios::binary);
+    std::vector<char> bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    constexpr size_t kHead = sizeof(Digest);
+    if (bytes.size() <= kHead)
+      return {};
+    const std::vector<char> code(bytes.begin() + kHead, bytes.end());
+    const Digest digest = digestOf(code);
+    const auto head = std::as_bytes(std::span(bytes)).first(kHead);
+    return std::equal(digest.begin(), digest.end(), head.begin()) ? code : std::vector<char>();
   }
 
   // What cannot be kept is compiled again by the next run.
@@ -136,7 +157,8 @@ private:
     std::error_code error;
     if (file.empty() || (!std::filesystem::create_directories(context.cacheFolder, error) && error))
       return;
-    std::ignore = writeFileAtomically(file, code.data(), code.size(), nullptr, 0);
+    const Digest digest = digestOf(code);
+    std::ignore = writeFileAtomically(file, digest.data(), digest.size(), code.data(), code.size());
   }
 
   std::map<std::string, std::unique_ptr<LoadedKernel>> kernels_;

@@ -7,7 +7,9 @@
 #include "tenon/runtime/exec/RandomValues.h"
 #include "tenon/runtime/plan/Blocks.h"
 
+#include <algorithm>
 #include <cstring>
+#include <thread>
 
 namespace tenon::runtime {
 namespace {
@@ -82,6 +84,18 @@ struct Box {
   std::vector<int64_t> lengths, from, to;
   int64_t fromOffset = 0, toOffset = 0;
   int64_t elements = 1; ///< Owned and written.
+
+  /// The part of the box whose index along dimension d lies in [begin, end).
+  Box cut(size_t d, int64_t begin, int64_t end) const {
+    Box piece = *this;
+    begin = std::clamp<int64_t>(begin, 0, lengths[d]);
+    end = std::clamp<int64_t>(end, begin, lengths[d]);
+    piece.fromOffset += begin * from[d];
+    piece.toOffset += begin * to[d];
+    piece.lengths[d] = end - begin;
+    piece.elements = lengths[d] ? elements / lengths[d] * (end - begin) : 0;
+    return piece;
+  }
 };
 
 class PartWriter {
@@ -159,6 +173,55 @@ Box boxOf(const plan::Plan &plan, const plan::WeightPart &part,
   return box;
 }
 
+/// How the memory of a weight is cut into pieces of whole rows: row r is [r * elements, (r + 1) *
+/// elements), and no part's row reaches into another's.
+struct Rows {
+  int64_t elements = 0, count = 0;
+};
+
+/// The dimension of a box whose steps are rows; -1 when it lies in one row.
+int rowDimension(const Box &box, int64_t rowElements) {
+  for (size_t d = 0; d < box.lengths.size(); ++d)
+    if (box.lengths[d] > 1 && box.to[d] == rowElements)
+      return int(d);
+  return -1;
+}
+
+/// Rows are as long as the widest step of any part; one row for a weight that has no such rows.
+Rows rowsOf(const plan::Weight &weight, const std::vector<Box> &boxes) {
+  const Rows whole{weight.elements, 1};
+  int64_t widest = 0;
+  for (const Box &box : boxes)
+    for (size_t d = 0; d < box.lengths.size(); ++d)
+      if (box.lengths[d] > 1)
+        widest = std::max(widest, box.to[d]);
+  if (widest <= 0)
+    return whole;
+  for (const Box &box : boxes) {
+    const int rows = rowDimension(box, widest);
+    int64_t last = box.toOffset % widest;
+    for (size_t d = 0; d < box.lengths.size(); ++d)
+      if (int(d) != rows && box.lengths[d] > 1)
+        last += (box.lengths[d] - 1) * box.to[d];
+    if (box.elements > 0 && last >= widest)
+      return whole;
+  }
+  return {widest, (weight.elements + widest - 1) / widest};
+}
+
+/// What of a box lies in rows [begin, end), with offsets from the begin of these.
+Box inRows(const Box &box, const Rows &rows, int64_t begin, int64_t end) {
+  const int64_t first = box.toOffset / rows.elements;
+  const int d = rowDimension(box, rows.elements);
+  Box piece = box;
+  if (d >= 0)
+    piece = box.cut(size_t(d), begin - first, end - first);
+  else if (first < begin || first >= end)
+    piece.elements = 0;
+  piece.toOffset -= begin * rows.elements;
+  return piece;
+}
+
 /// Finds and checks what a part needs.
 Expected<Source> findSource(const plan::Weight &weight, const plan::WeightPart &part,
                             const Checkpoint &checkpoint, const LoadOptions &options,
@@ -204,6 +267,75 @@ int64_t plannedWeightBytes(const plan::Plan &plan) {
   return bytes;
 }
 
+namespace {
+
+/// A part of a weight with its source and this rank's box of it.
+struct Part {
+  const plan::WeightPart *part;
+  Source source;
+  Box box;
+};
+
+/// Writes a box; random values by several threads, of which each makes its own lines.
+void writeBox(const Part &part, const Box &box, DataType held, std::byte *out, int threads) {
+  size_t d = 0;
+  for (size_t other = 0; other < box.lengths.size(); ++other)
+    if (box.lengths[other] > box.lengths[d])
+      d = other;
+  constexpr int64_t kElementsPerThread = 1 << 16;
+  const int64_t most = box.lengths.empty() ? 1 : box.lengths[d];
+  const int64_t pieces =
+      part.source.data || part.source.ones
+          ? 1
+          : std::min({int64_t(threads), most, box.elements / kElementsPerThread});
+  if (pieces <= 1) {
+    PartWriter(part.part->view, part.source, held, out).write(box);
+    return;
+  }
+  std::vector<std::thread> workers;
+  for (int64_t i = 0; i < pieces; ++i)
+    workers.emplace_back([&, i] {
+      PartWriter(part.part->view, part.source, held, out)
+          .write(box.cut(d, most * i / pieces, most * (i + 1) / pieces));
+    });
+  for (std::thread &worker : workers)
+    worker.join();
+}
+
+/// Stages and copies one weight, slice by slice.
+Status writeWeight(const plan::Weight &weight, const std::vector<Part> &parts, std::byte *memory,
+                   Device &device, const LoadOptions &options,
+                   const std::function<void(int64_t)> &done) {
+  const int64_t width = plan::byteWidth(weight.type);
+  std::vector<Box> boxes;
+  for (const Part &part : parts)
+    boxes.push_back(part.box);
+  Rows rows{weight.elements, 1};
+  if (weight.elements * width > options.sliceBytes)
+    rows = rowsOf(weight, boxes);
+  const int64_t step =
+      std::max<int64_t>(1, options.sliceBytes / std::max<int64_t>(1, rows.elements * width));
+  for (int64_t begin = 0; begin < rows.count; begin += step) {
+    const int64_t end = std::min(begin + step, rows.count), from = begin * rows.elements;
+    const int64_t bytes = (std::min(end * rows.elements, weight.elements) - from) * width;
+    if (bytes <= 0)
+      continue;
+    Expected<std::byte *> staged = device.stage(memory + from * width, bytes);
+    if (!staged)
+      return staged.status();
+    for (const Part &part : parts)
+      if (Box piece = rows.count == 1 ? part.box : inRows(part.box, rows, begin, end);
+          piece.elements > 0)
+        writeBox(part, piece, weight.type, *staged, options.threads);
+    if (Status status = device.submit(memory + from * width, bytes); !status)
+      return status;
+    done(bytes);
+  }
+  return Status();
+}
+
+} // namespace
+
 Expected<LoadedWeights> loadWeights(const plan::Plan &plan, const std::vector<int64_t> &coordinates,
                                     const Checkpoint &checkpoint, Device &device,
                                     const LoadOptions &options) {
@@ -217,7 +349,7 @@ Expected<LoadedWeights> loadWeights(const plan::Plan &plan, const std::vector<in
 
   LoadedWeights loaded;
   loaded.plannedBytes = plannedWeightBytes(plan);
-  std::vector<std::byte> staging;
+  int64_t staged = 0;
   for (const plan::Weight &weight : plan.weights) {
     const int64_t width = plan::byteWidth(weight.type), bytes = weight.elements * width;
     Expected<DeviceMemory> memory = DeviceMemory::allocate(device, bytes);
@@ -225,9 +357,9 @@ Expected<LoadedWeights> loadWeights(const plan::Plan &plan, const std::vector<in
       return Status(memory.status().code(), "weight '" + weight.name +
                                                 "': " + memory.status().message() + "; " +
                                                 largestBuffers(plan));
-    staging.assign(size_t(bytes), std::byte(0));
     int64_t owned = 0;
     bool random = false;
+    std::vector<Part> parts;
     for (const plan::WeightPart &part : weight.parts) {
       Checkpoint::Found found;
       Expected<Source> source = findSource(weight, part, checkpoint, options, found);
@@ -249,18 +381,24 @@ Expected<LoadedWeights> loadWeights(const plan::Plan &plan, const std::vector<in
         mine = mine && coordinates[size_t(axis)] == 0;
       if (!mine)
         continue;
-      PartWriter(part.view, *source, weight.type, staging.data()).write(box);
       loaded.copiedBytes += box.elements * width;
+      parts.push_back({&part, *source, std::move(box)});
     }
-    if (Status status = device.copyIn(memory->data(), staging.data(), bytes); !status)
-      return status;
+    Status written = writeWeight(weight, parts, memory->data(), device, options, [&](int64_t more) {
+      staged += more;
+      if (options.progress)
+        options.progress(staged, loaded.plannedBytes);
+    });
+    if (!written)
+      return written;
     loaded.heldBytes += memory->bytes();
     loaded.paddingBytes += (weight.elements - owned) * width;
     loaded.randomWeights += random;
     loaded.memory.push_back(std::move(*memory));
-    if (options.progress)
-      options.progress(loaded.heldBytes, loaded.plannedBytes);
   }
+  // The last pieces may still be on their way.
+  if (Status status = device.synchronize(); !status)
+    return status;
   if (loaded.heldBytes != loaded.plannedBytes)
     return Status(Code::Plan, "weights: expected to hold " + std::to_string(loaded.plannedBytes) +
                                   " bytes as planned, found " + std::to_string(loaded.heldBytes));

@@ -42,6 +42,17 @@ protected:
     if (!weights)
       return {};
     last = std::move(*weights);
+    // Slices of one row and of a few give the same memory.
+    for (int64_t sliceBytes : {4, 12, 16}) {
+      LoadOptions sliced = options;
+      sliced.sliceBytes = sliceBytes;
+      Expected<LoadedWeights> again =
+          loadWeights(plan, plan::coordinates(plan.mesh, rank), files, *device, sliced);
+      EXPECT_TRUE(again) << again.status().message();
+      for (size_t i = 0; again && i < plan.weights.size(); ++i)
+        if (plan.weights[i].type == DataType::F32)
+          EXPECT_EQ(held(*again, i), held(last, i)) << "slices of " << sliceBytes << " bytes";
+    }
     return held(last);
   }
   std::string refusal(const Checkpoint &files) {
@@ -78,6 +89,46 @@ TEST_F(WeightLoaderTest, everyRankGetsItsNestedBlockAndZeros) {
   EXPECT_EQ(last.paddingBytes, 8);
   EXPECT_EQ(last.heldBytes, 8);
   EXPECT_EQ(last.plannedBytes, 8);
+}
+
+TEST_F(WeightLoaderTest, threadsAndSlicesMakeTheSameRandomValues) {
+  weight({700, 500}, {{0}, {1}});
+  options.randomSeed = 7;
+  Numbers expected = load(Checkpoint(), 3);
+  EXPECT_NE(expected.front(), expected.back());
+  for (int threads : {2, 3})
+    for (int64_t sliceBytes : {int64_t(1) << 25, int64_t(150000)}) {
+      options.threads = threads;
+      options.sliceBytes = sliceBytes;
+      EXPECT_EQ(load(Checkpoint(), 3), expected);
+    }
+}
+
+TEST_F(WeightLoaderTest, partsSideBySideInColumnsAreCutByRows) {
+  // Rows of 4: two columns of a [3,2], one of b [3,1], one of padding.
+  plan::WeightPart a, b;
+  a.view = {"w", DataType::F32, {9}, 0, {3, 2}, {2, 1}};
+  a.dimAxes = {{}, {}};
+  a.dstStrides = {4, 1};
+  b.view = {"w", DataType::F32, {9}, 6, {3}, {1}};
+  b.dimAxes = {{}};
+  b.dstOffset = 2;
+  b.dstStrides = {4};
+  plan.weights.push_back({"w", DataType::F32, 12, {a, b}, false});
+  Checkpoint files =
+      checkpoint(R"({"w":{"dtype":"F32","shape":[9],"data_offsets":[0,36]}})", numbers(0, 9));
+  EXPECT_EQ(load(files, 0), (Numbers{0, 1, 6, 0, 2, 3, 7, 0, 4, 5, 8, 0}));
+}
+
+TEST_F(WeightLoaderTest, aTransposedDestinationIsCutByItsOwnRows) {
+  plan::WeightPart part;
+  part.view = {"w", DataType::F32, {6}, 0, {2, 3}, {3, 1}};
+  part.dimAxes = {{}, {}};
+  part.dstStrides = {1, 2};
+  plan.weights.push_back({"w", DataType::F32, 6, {part}, false});
+  Checkpoint files =
+      checkpoint(R"({"w":{"dtype":"F32","shape":[6],"data_offsets":[0,24]}})", numbers(0, 6));
+  EXPECT_EQ(load(files, 0), (Numbers{0, 3, 1, 4, 2, 5}));
 }
 
 TEST_F(WeightLoaderTest, aCutInsideRowsIsStrided) {

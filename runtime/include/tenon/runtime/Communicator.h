@@ -67,6 +67,9 @@ public:
   /// next wait ends with that code and the message `peerFailed`. Returns true for the first rank to
   /// say so, whose message is the one to print.
   virtual bool cancel(Code /*code*/) { return true; }
+  /// Without waiting: the code and `peerFailed` once another member has cancelled, as far as the
+  /// transport can tell. For waits outside this communicator.
+  virtual Status cancelled() const { return Status(); }
 };
 
 /// The message of a status that only says that another rank failed: not worth printing.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // WeightLoader: fills a rank's weights: of every part's view its nested block, everything else
-// zero. Each weight is staged in host memory and copied to the device once. Stored floats are
+// zero. Each weight is staged in host memory by slices of whole rows and copied to the device once,
+// so that a device may copy one slice while the next is read. Stored floats are
 // converted when the plan holds another float type; any other difference is refused.
 #pragma once
 
