@@ -55,7 +55,7 @@ if ((prepare)); then
 fi
 
 # CUDA's programs are often outside PATH.
-[[ -d /usr/local/cuda/bin ]] && export PATH=$PATH:/usr/local/cuda/bin
+export PATH=$PATH:/usr/local/cuda/bin:/usr/local/nvidia/bin
 missing=()
 for tool in python3 cmake g++ nvcc; do
   command -v "$tool" >/dev/null || missing+=("$tool")

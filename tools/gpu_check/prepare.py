@@ -358,23 +358,21 @@ def main() -> int:
     bundle = arguments.bundle.resolve()
     if bundle.exists() and any(bundle.iterdir()) and not (bundle / "manifest.json").exists():
         raise SystemExit(f"gpu-check: {bundle} is no bundle; it is left as it is")
-    fresh = bundle.with_name(bundle.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="tenon-gpu-") as name:
-        folder = pathlib.Path(name)
+        folder, fresh = pathlib.Path(name), pathlib.Path(name) / "bundle"
+        fresh.mkdir()
         packages = [] if arguments.no_packages else fetch_packages(fresh)
         frontend = None if arguments.no_packages else fetch_frontend(fresh, folder)
         equality = make_equality(fresh, folder)
         speed = make_speed(fresh, folder)
-    versions = subprocess.run([common.ROOT / "build/bin/tp-run", "--version"], capture_output=True, text=True, check=False).stdout.strip()
-    common.write_json(fresh / "manifest.json", {
-        "schema": common.SCHEMA, "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "commit": git("rev-parse", "HEAD"), "changed_files": len(git("status", "--porcelain").splitlines()),
-        "versions": {"tp-run": versions, "python": platform.python_version(), "cudnn-frontend": frontend},
-        "seed": SEED, "machine_model": MACHINE, "tolerances": TOLERANCE_RULES, "packages": packages, "equality": equality, "speed": speed})
-    shutil.rmtree(bundle, ignore_errors=True)
-    fresh.rename(bundle)
+        versions = subprocess.run([common.ROOT / "build/bin/tp-run", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+        common.write_json(fresh / "manifest.json", {
+            "schema": common.SCHEMA, "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "commit": git("rev-parse", "HEAD"), "changed_files": len(git("status", "--porcelain").splitlines()),
+            "versions": {"tp-run": versions, "python": platform.python_version(), "cudnn-frontend": frontend},
+            "seed": SEED, "machine_model": MACHINE, "tolerances": TOLERANCE_RULES, "packages": packages, "equality": equality, "speed": speed})
+        shutil.rmtree(bundle, ignore_errors=True)
+        shutil.copytree(fresh, bundle)
     size = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file()) / 2**20
     say(f"{bundle}: {size:.1f} MiB in {sum(1 for f in bundle.rglob('*') if f.is_file())} files")
     if size > LIMIT_MIB:

@@ -25,12 +25,14 @@ def first_line(command: Sequence[str]) -> str:
 def gpus() -> list[dict[str, str]]:
     """Name, driver and memory of each GPU; empty where there is none."""
     fields = ["name", "driver_version", "memory.total", "clocks.max.sm", "mig.mode.current"]
-    if not shutil.which("nvidia-smi"):
-        return []
-    done = common.call(["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"], 30, os.environ)
-    if done.code != 0:
-        return []
-    return [dict(zip(fields, (part.strip() for part in line.split(",")))) for line in done.output.splitlines() if "," in line]
+    if shutil.which("nvidia-smi"):
+        # Old drivers do not know the last ones.
+        for count in (len(fields), 3):
+            done = common.call(["nvidia-smi", f"--query-gpu={','.join(fields[:count])}", "--format=csv,noheader"], 30, os.environ)
+            lines = [line for line in done.output.splitlines() if line.count(",") == count - 1]
+            if done.code == 0 and lines:
+                return [dict(zip(fields, (part.strip() for part in line.split(",")))) for line in lines]
+    return [{"name": path.name} for path in sorted(pathlib.Path("/dev").glob("nvidia[0-9]*"))]
 
 
 def git_commit() -> str:
