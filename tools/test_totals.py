@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Adds up test results and prints `N passed, N failed`; exits 1 if anything failed or nothing ran.
+"""Adds up test results, names what failed and prints `N passed, N failed`; exits 1 if anything failed or nothing ran.
 
 Each argument is a folder with ctest's JUnit file, ctest.xml. lit and the pytest suites are one ctest entry
 each and leave their own files beside it (lit.xml, pytest-NAME.xml), whose cases are counted instead.
@@ -12,11 +12,24 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 
+def report(case, element):
+    """Names a failed case and quotes the end of what it said."""
+    name = "::".join(part for part in (case.get("classname"), case.get("name")) if part)
+    print(f"FAILED {name}")
+    text = "" if element is None else (element.text or element.get("message") or "")
+    for line in text.strip().splitlines()[-20:]:
+        print(f"  {line}")
+
+
 def count(path):
     """Returns (passed, failed, skipped) of one JUnit file."""
     passed = failed = skipped = 0
     for case in ElementTree.parse(path).getroot().iter("testcase"):
-        if case.find("failure") is not None or case.find("error") is not None:
+        problem = case.find("failure")
+        if problem is None:
+            problem = case.find("error")
+        if problem is not None:
+            report(case, problem)
             failed += 1
         elif case.find("skipped") is not None or case.get("status") in ("notrun", "disabled"):
             skipped += 1
@@ -39,7 +52,10 @@ def count_folder(folder):
             passed, skipped = passed + own_passed, skipped + own_skipped
             # A suite may fail without a failed case: a deadline, or an error while collecting.
             failed += max(own_failed, int(case_failed))
+            if case_failed and not own_failed:
+                report(case, case.find("system-out"))
         elif case_failed:
+            report(case, case.find("system-out"))
             failed += 1
         elif status == "run":
             passed += 1

@@ -324,7 +324,8 @@ FunctionLowering::Result FunctionLowering::lower(tp::MatMulOp op) {
 }
 
 FunctionLowering::Result FunctionLowering::norm(Operation *op, plan::Norm::Kind kind, Value x,
-                                                Value scale, Value bias, int64_t dims, float eps) {
+                                                Value scale, Value bias, int64_t dims, float eps,
+                                                bool rounded) {
   Result input = region(x);
   if (failed(input))
     return failure();
@@ -332,6 +333,7 @@ FunctionLowering::Result FunctionLowering::norm(Operation *op, plan::Norm::Kind 
   body.kind = kind;
   body.dims = dims;
   body.eps = eps;
+  body.rounded = rounded;
   body.x = build.denseRows(*input);
   for (auto [value, list] : {std::pair(scale, &body.scale), std::pair(bias, &body.bias)}) {
     if (!value)
@@ -354,7 +356,7 @@ FunctionLowering::Result FunctionLowering::lower(tp::LayerNormOp op) {
 }
 FunctionLowering::Result FunctionLowering::lower(tp::RmsNormOp op) {
   return norm(op, plan::Norm::Kind::Rms, op.getInput(), op.getScale(), Value(), op.getDims(),
-              op.getEps().convertToFloat());
+              op.getEps().convertToFloat(), op.getRounded());
 }
 
 FunctionLowering::Result FunctionLowering::lower(tp::AttentionOp op) {

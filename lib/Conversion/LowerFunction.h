@@ -68,7 +68,7 @@ private:
   Result expression(mlir::Operation *op, mlir::ValueRange inputs,
                     llvm::ArrayRef<plan::ExprTerm> terms);
   Result norm(mlir::Operation *op, plan::Norm::Kind kind, mlir::Value x, mlir::Value scale,
-              mlir::Value bias, int64_t dims, float eps);
+              mlir::Value bias, int64_t dims, float eps, bool rounded = false);
 
   /// Positions [batch, sequence] of a rope: its operand, or those counted from its `position`.
   Result ropePositions(tp::RopeOp op, int64_t batch, int64_t sequence);

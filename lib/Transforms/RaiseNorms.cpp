@@ -68,11 +68,23 @@ template <typename Op> Op onlyUser(Value value) {
 }
 
 /// Replaces `last` by rms_norm(input) * scale.
-void replaceBy(Operation *last, Value input, Value scale, double eps) {
+void replaceBy(Operation *last, Value input, Value scale, double eps, bool rounded) {
   OpBuilder builder(last);
   auto norm = RmsNormOp::create(builder, last->getLoc(), input.getType(), input, scale,
-                                APFloat(static_cast<float>(eps)), 1);
+                                APFloat(static_cast<float>(eps)), 1, rounded);
   last->getResult(0).replaceAllUsesWith(norm);
+}
+
+/// The product of a value of `shape` with a weight over its last dimension, if that is its only
+/// user.
+BinaryOp weightedBy(Value value, Value &scale) {
+  auto weighted = onlyUser<BinaryOp>(value);
+  auto isValue = [&](Value operand) { return operand == value; };
+  Value other = otherOperand(weighted, BinaryKind::Mul, isValue);
+  if (!other || shapeOf(other) != shapeOf(value).take_back(1))
+    return BinaryOp();
+  scale = other;
+  return weighted;
 }
 
 void raiseNorm(UnaryOp rsqrt) {
@@ -86,14 +98,8 @@ void raiseNorm(UnaryOp rsqrt) {
       continue;
     Operation *last = product;
     Value scale;
-    if (auto weighted = onlyUser<BinaryOp>(product.getResult())) {
-      auto isProduct = [&](Value value) { return value == product.getResult(); };
-      Value other = otherOperand(weighted, BinaryKind::Mul, isProduct);
-      if (other && shapeOf(other) == shapeOf(norm->input).take_back(1)) {
-        scale = other;
-        last = weighted;
-      }
-    }
+    if (BinaryOp weighted = weightedBy(product.getResult(), scale))
+      last = weighted;
     // A cast around the whole belongs to the norm, which computes in f32 whatever its type.
     Value input = norm->input;
     auto widen = input.getDefiningOp<ConvertOp>();
@@ -103,9 +109,17 @@ void raiseNorm(UnaryOp rsqrt) {
       input = widen.getInput();
       last = narrow;
     }
+    // A weight behind the cast meets the rounded value.
+    bool rounded = false;
+    if (!scale && last == narrow)
+      if (BinaryOp weighted = weightedBy(narrow.getResult(), scale);
+          weighted && weighted.getType() == input.getType()) {
+        last = weighted;
+        rounded = true;
+      }
     // Otherwise a constant of the pattern makes the result larger than the input.
     if (last->getResult(0).getType() == input.getType())
-      replaceBy(last, input, scale, norm->eps);
+      replaceBy(last, input, scale, norm->eps, rounded);
   }
 }
 

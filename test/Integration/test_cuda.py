@@ -111,6 +111,10 @@ def test_the_report_has_times_of_the_gpu(tmp_path):
     facts = json.loads(report.read_text())
     assert facts["device"].startswith("cuda ")
     assert facts["collectives"] and all(fact["measured_us"] > 0 for fact in facts["collectives"])
+    bounds = {op["op"]: op["bound_us"] for op in facts["ops"] if "bound_us" in op}
+    assert set(bounds) == {op["op"] for op in facts["ops"] if op["name"] not in ("all_reduce", "record", "wait")}
+    assert all(op["x_of_bound"] == pytest.approx(op["measured_us"] / op["bound_us"]) for op in facts["ops"] if "bound_us" in op)
+    assert facts["time_ms"]["bound"] == pytest.approx(sum(bounds.values()) * 1e-3)
     assert json.loads(trace.read_text())
 
 

@@ -116,7 +116,12 @@ def test_json_report(tmp_path, name, mesh, where):
         n = 4 * int(np.prod([int(d) for d in dims.rstrip("x").split("x")])) * (p if kind == "all_gather" else 1)
         assert collective["tensor_bytes"] == n and collective["bytes"] == ROUNDS[kind] * (p - 1) * n // p
         assert collective["location"] and collective["cause"] and collective["predicted_us"] > 0 and collective["measured_us"] > 0
+        # As nccl-tests: the whole tensor over the time, and what of it crosses a rank's link.
+        assert collective["algbw_gb_per_s"] == pytest.approx(n / collective["measured_us"] * 1e-3)
+        assert collective["busbw_gb_per_s"] == pytest.approx(collective["algbw_gb_per_s"] * ROUNDS[kind] * (p - 1) / p)
+    # Nobody knows what the processor could do at best.
     times = report["time_ms"]
+    assert "bound" not in times and not any("bound_us" in op for op in report["ops"])
     assert 0 < times["min"] <= times["median"] and times["compute"] > 0 and times["communication"] >= 0 and times["wait"] >= 0
     assert times["compute"] + times["communication"] + times["wait"] == pytest.approx(times["median"])
 

@@ -21,10 +21,10 @@ module {
     return %6 : tensor<2x4x8xf32>
   }
 
-  // The cast to f32 and back belongs to the norm; the product with the weight, rounded after it, does not.
+  // The cast to f32 and back belongs to the norm; a weight behind it meets the rounded value.
   // CHECK-LABEL: func.func @casts
-  // CHECK: %[[N:.*]] = tp.rms_norm %arg0 eps = {{.*}} : (tensor<2x8xbf16>) -> tensor<2x8xbf16>
-  // CHECK-NEXT: tp.binary  mul %[[N]], %arg1
+  // CHECK: %[[N:.*]] = tp.rms_norm %arg0 scale %arg1 eps = {{.*}} {rounded} : (tensor<2x8xbf16>, tensor<8xbf16>) -> tensor<2x8xbf16>
+  // CHECK-NEXT: return %[[N]]
   func.func @casts(%x: tensor<2x8xbf16>, %w: tensor<8xbf16>) -> tensor<2x8xbf16> {
     %two = tp.constant dense<2.0> : tensor<f32>
     %n = tp.constant dense<8.0> : tensor<f32>

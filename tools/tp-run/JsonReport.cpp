@@ -7,6 +7,7 @@
 
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 namespace tenon::tprun {
 
@@ -50,6 +51,7 @@ std::string jsonReport(const RunFacts &facts) {
   report["predicted_ms"] = facts.entry->predictedUs * 1e-3;
   report["steps"] = facts.steps.steps;
   report["warmup"] = facts.warmup;
+  const std::vector<double> bounds = boundsUs(facts);
   if (facts.timed)
     report["time_ms"] = {{"min", facts.steps.min * 1e3},
                          {"median", facts.steps.median * 1e3},
@@ -58,6 +60,8 @@ std::string jsonReport(const RunFacts &facts) {
                          {"wait", facts.steps.wait * 1e3},
                          {"predicted", facts.entry->predictedUs * 1e-3},
                          {"slowest_rank", facts.steps.slowestRank}};
+  if (facts.timed && !bounds.empty())
+    report["time_ms"]["bound"] = std::accumulate(bounds.begin(), bounds.end(), 0.0) * 1e-3;
   report["collectives"] = ordered_json::array();
   for (const CollectiveFacts &c : collectivesOf(facts))
     report["collectives"].push_back({{"op", c.op},
@@ -70,7 +74,9 @@ std::string jsonReport(const RunFacts &facts) {
                                      {"cause", c.cause},
                                      {"predicted_us", c.predictedUs},
                                      {"measured_us", c.measuredUs},
-                                     {"wait_us", c.waitUs}});
+                                     {"wait_us", c.waitUs},
+                                     {"algbw_gb_per_s", c.algbw()},
+                                     {"busbw_gb_per_s", c.busbw()}});
   report["ops"] = ordered_json::array();
   for (size_t i = 0; i < facts.entry->ops.size(); ++i) {
     const plan::Op &op = facts.entry->ops[i];
@@ -81,6 +87,11 @@ std::string jsonReport(const RunFacts &facts) {
          {"stream", op.stream},
          {"predicted_us", op.predictedUs},
          {"measured_us", i < facts.opSeconds.size() ? facts.opSeconds[i] * 1e6 : 0.0}});
+    if (bounds.empty() || bounds[i] <= 0)
+      continue;
+    ordered_json &fact = report["ops"].back();
+    fact["bound_us"] = bounds[i];
+    fact["x_of_bound"] = double(fact["measured_us"]) / bounds[i];
   }
   report["output_assembly"] = {{"bytes", facts.assemblyBytes}, {"ms", facts.assemblySeconds * 1e3}};
   report["expected_outputs"] = ordered_json::array();

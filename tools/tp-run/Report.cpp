@@ -2,11 +2,13 @@
 #include "Report.h"
 
 #include "tenon/runtime/exec/MemoryCheck.h"
+#include "tenon/runtime/exec/OpWork.h"
 #include "tenon/runtime/plan/Access.h"
 
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
+#include <numeric>
 #include <set>
 
 namespace tenon::tprun {
@@ -40,12 +42,43 @@ std::string meshText(const plan::Plan &plan) {
   return text.empty() ? "one rank" : text;
 }
 
-/// Bytes per second of `bytes` in `us`, in GB/s.
-double gigabytesPerSecond(int64_t bytes, double us) {
-  return us > 0 ? double(bytes) / us * 1e-3 : 0;
+double busFactorOf(plan::CollectiveKind kind, int64_t p) {
+  const double others = double(p - 1) / double(p);
+  switch (kind) {
+  case plan::CollectiveKind::AllReduce:
+    return 2 * others;
+  case plan::CollectiveKind::AllGather:
+  case plan::CollectiveKind::ReduceScatter:
+  case plan::CollectiveKind::AllToAll:
+    return others;
+  case plan::CollectiveKind::Broadcast:
+    return 1;
+  }
+  return 0;
+}
+
+/// "1.7", or "-" for what has no bound.
+std::string timesBound(double measured, double bound) {
+  return bound > 0 ? format("%.1f", measured / bound) : "-";
 }
 
 } // namespace
+
+double CollectiveFacts::algbw() const {
+  return measuredUs > 0 ? double(tensorBytes) / measuredUs * 1e-3 : 0;
+}
+double CollectiveFacts::busbw() const { return algbw() * busFactor; }
+
+std::vector<double> boundsUs(const RunFacts &facts) {
+  std::vector<double> bounds;
+  if (facts.limits.bytesPerSecond <= 0)
+    return bounds;
+  for (const plan::Op &op : facts.entry->ops)
+    bounds.push_back(std::holds_alternative<plan::Collective>(op.body)
+                         ? 0
+                         : runtime::boundSeconds(*facts.entry, op, facts.limits, facts.tf32) * 1e6);
+  return bounds;
+}
 
 std::vector<CollectiveFacts> collectivesOf(const RunFacts &facts) {
   std::vector<CollectiveFacts> result;
@@ -67,6 +100,7 @@ std::vector<CollectiveFacts> collectivesOf(const RunFacts &facts) {
     fact.axes = runtime::axisNames(*facts.plan, collective->axes);
     fact.tensorBytes = n;
     fact.bytes = (collective->kind == plan::CollectiveKind::AllReduce ? 2 : 1) * n * (p - 1) / p;
+    fact.busFactor = busFactorOf(collective->kind, p);
     fact.type = plan::name(type);
     fact.location = op.location;
     fact.cause = collective->cause;
@@ -113,9 +147,12 @@ std::string shortReport(const RunFacts &facts) {
       facts.randomWeights ? format(" (%lld random)", (long long)facts.randomWeights).c_str() : "",
       prepareSeconds);
   const runtime::StepSummary &steps = facts.steps;
-  text += format("steps      %lld after %lld  median %.3f ms  min %.3f ms  predicted %.3f ms\n",
+  text += format("steps      %lld after %lld  median %.3f ms  min %.3f ms  predicted %.3f ms",
                  (long long)steps.steps, (long long)facts.warmup, steps.median * 1e3,
                  steps.min * 1e3, facts.entry->predictedUs * 1e-3);
+  if (std::vector<double> bounds = boundsUs(facts); !bounds.empty())
+    text += format("  bound %.3f ms", std::accumulate(bounds.begin(), bounds.end(), 0.0) * 1e-3);
+  text += "\n";
   std::vector<CollectiveFacts> collectives = collectivesOf(facts);
   std::stable_sort(collectives.begin(), collectives.end(),
                    [](const CollectiveFacts &a, const CollectiveFacts &b) {
@@ -125,7 +162,7 @@ std::string shortReport(const RunFacts &facts) {
     const CollectiveFacts &c = collectives[i];
     text += format("collective %s over %s  %s  %.1f us  busbw %.2f GB/s  %s\n", c.kind.c_str(),
                    joined(c.axes, ",").c_str(), readableBytes(c.bytes).c_str(), c.measuredUs,
-                   gigabytesPerSecond(c.bytes, c.measuredUs), c.location.c_str());
+                   c.busbw(), c.location.c_str());
   }
   double total = steps.median > 0 ? steps.median / 100 : 1;
   text += format("split      compute %.1f %%  communication %.1f %%  wait %.1f %%  (rank %d)\n",
@@ -140,63 +177,81 @@ std::string shortReport(const RunFacts &facts) {
 std::string longReport(const RunFacts &facts) {
   if (!facts.timed)
     return "";
-  std::string text = format("\n%-44s %5s %12s %12s  %s\n", "layer", "ops", "predicted us",
-                            "measured us", "ops in it");
   struct Layer {
     std::string name;
     int64_t ops = 0;
     double predicted = 0, measured = 0;
-    std::vector<std::string> kinds;
+    double bound = 0, measuredOfBound = 0; ///< Of its ops that have a bound.
+    std::string kinds;
   };
+  const std::vector<double> bounds = boundsUs(facts);
   std::vector<Layer> layers;
+  Layer all{"all", 0, 0, 0, 0, 0, ""};
   for (size_t i = 0; i < facts.entry->ops.size(); ++i) {
     const plan::Op &op = facts.entry->ops[i];
     if (std::holds_alternative<plan::Record>(op.body) ||
         std::holds_alternative<plan::Wait>(op.body))
       continue;
-    if (layers.empty() || layers.back().name != op.location)
-      layers.push_back({op.location, 0, 0, 0, {}});
-    Layer &layer = layers.back();
-    ++layer.ops;
-    layer.predicted += op.predictedUs;
-    layer.measured += facts.opSeconds[i] * 1e6;
-    layer.kinds.push_back(plan::opName(op));
+    const std::string name = op.location.empty() ? "-" : op.location;
+    if (layers.empty() || layers.back().name != name)
+      layers.push_back({name, 0, 0, 0, 0, 0, ""});
+    for (Layer *layer : {&layers.back(), &all}) {
+      ++layer->ops;
+      layer->predicted += op.predictedUs;
+      layer->measured += facts.opSeconds[i] * 1e6;
+      if (!bounds.empty() && bounds[i] > 0) {
+        layer->bound += bounds[i];
+        layer->measuredOfBound += facts.opSeconds[i] * 1e6;
+      }
+    }
+    std::string &kinds = layers.back().kinds;
+    kinds += (kinds.empty() ? "" : " ") + std::string(plan::opName(op));
   }
-  for (const Layer &layer : layers)
-    text += format("%-44s %5lld %12.1f %12.1f  %.300s\n",
-                   layer.name.empty() ? "-" : layer.name.c_str(), (long long)layer.ops,
-                   layer.predicted, layer.measured, joined(layer.kinds, " ").c_str());
+  layers.push_back(all);
+  std::string text = format("\n%-44s %5s %12s %12s", "layer", "ops", "predicted us", "measured us");
+  if (!bounds.empty())
+    text += format(" %10s %10s", "bound us", "x of bound");
+  text += "  ops in it\n";
+  for (const Layer &layer : layers) {
+    text += format("%-44s %5lld %12.1f %12.1f", layer.name.c_str(), (long long)layer.ops,
+                   layer.predicted, layer.measured);
+    if (!bounds.empty())
+      text += format(" %10.1f %10s", layer.bound,
+                     timesBound(layer.measuredOfBound, layer.bound).c_str());
+    text += format("  %.300s\n", layer.kinds.c_str());
+  }
 
   // Collectives of one kind, group and size together.
   struct Row {
-    CollectiveFacts first;
+    CollectiveFacts mean; ///< Times are sums until they are shown.
     int64_t count = 0;
-    double predicted = 0, measured = 0, wait = 0;
   };
   std::vector<Row> rows;
   for (const CollectiveFacts &c : collectivesOf(facts)) {
     auto same = std::find_if(rows.begin(), rows.end(), [&](const Row &row) {
-      return row.first.kind == c.kind && row.first.axes == c.axes && row.first.bytes == c.bytes &&
-             row.first.type == c.type;
+      return row.mean.kind == c.kind && row.mean.axes == c.axes && row.mean.bytes == c.bytes &&
+             row.mean.type == c.type;
     });
-    if (same == rows.end())
-      same = rows.insert(rows.end(), Row{c});
+    if (same == rows.end()) {
+      rows.push_back({c, 1});
+      continue;
+    }
     ++same->count;
-    same->predicted += c.predictedUs;
-    same->measured += c.measuredUs;
-    same->wait += c.waitUs;
+    same->mean.predictedUs += c.predictedUs;
+    same->mean.measuredUs += c.measuredUs;
+    same->mean.waitUs += c.waitUs;
   }
   text += format("\n%-16s %-10s %6s %12s %6s %12s %12s %10s %10s %10s\n", "collective", "axes",
                  "type", "tensor", "count", "predicted us", "measured us", "wait us", "algbw GB/s",
                  "busbw GB/s");
-  for (const Row &row : rows)
+  for (auto &[mean, count] : rows) {
+    for (double *us : {&mean.predictedUs, &mean.measuredUs, &mean.waitUs})
+      *us /= double(count);
     text += format("%-16s %-10s %6s %12lld %6lld %12.1f %12.1f %10.1f %10.2f %10.2f\n",
-                   row.first.kind.c_str(), joined(row.first.axes, ",").c_str(),
-                   row.first.type.c_str(), (long long)row.first.tensorBytes, (long long)row.count,
-                   row.predicted / double(row.count), row.measured / double(row.count),
-                   row.wait / double(row.count),
-                   gigabytesPerSecond(row.first.tensorBytes * row.count, row.measured),
-                   gigabytesPerSecond(row.first.bytes * row.count, row.measured));
+                   mean.kind.c_str(), joined(mean.axes, ",").c_str(), mean.type.c_str(),
+                   (long long)mean.tensorBytes, (long long)count, mean.predictedUs, mean.measuredUs,
+                   mean.waitUs, mean.algbw(), mean.busbw());
+  }
   if (facts.assemblyBytes)
     text +=
         format("\noutputs    assembled from blocks: %s per rank in %.3f ms, not part of a step\n",

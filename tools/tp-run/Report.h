@@ -57,8 +57,20 @@ struct CollectiveFacts {
   int64_t tensorBytes = 0; ///< The full tensor.
   std::string type, location, cause;
   double predictedUs = 0, measuredUs = 0, waitUs = 0;
+  /// busbw over algbw, as nccl-tests has it: with p ranks 2(p-1)/p for all_reduce, (p-1)/p for
+  /// all_gather, reduce_scatter and all_to_all, 1 for broadcast.
+  double busFactor = 0;
+  /// In GB/s: the full tensor over the measured time, and that times busFactor; 0 when not
+  /// measured.
+  double algbw() const;
+  double busbw() const;
 };
 std::vector<CollectiveFacts> collectivesOf(const RunFacts &facts);
+
+/// Per op of the entry, in us: the least that its arithmetic and memory traffic take within the
+/// limits of the device. 0 for collectives, which the network bounds. Empty when the limits are
+/// unknown.
+std::vector<double> boundsUs(const RunFacts &facts);
 
 /// At most 12 lines.
 std::string shortReport(const RunFacts &facts);

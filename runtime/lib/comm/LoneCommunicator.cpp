@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 namespace tenon::runtime {
 namespace {
@@ -14,7 +15,9 @@ public:
   int size() const override { return size_; }
 
   Expected<std::unique_ptr<Communicator>> split(int, int) override {
-    return Status(Code::Usage, "a lone rank cannot split its group");
+    return Status(Code::Usage, "group '" + name_ + "' cannot be split by lone rank " +
+                                   std::to_string(rank_) + ": expected the colours of " +
+                                   std::to_string(size_) + " ranks, found one");
   }
 
   Status allReduce(const void *x, void *out, int64_t count, plan::DataType type, plan::ReduceKind,
@@ -46,7 +49,7 @@ public:
     return std::vector<std::string>(size_t(size_), mine);
   }
   void checkTags(bool) override {}
-  void setName(std::string) override {}
+  void setName(std::string name) override { name_ = std::move(name); }
 
 private:
   static Status repeat(const void *x, void *out, int64_t count, plan::DataType type, int times,
@@ -66,6 +69,7 @@ private:
   }
 
   int rank_, size_;
+  std::string name_ = "world";
 };
 
 } // namespace

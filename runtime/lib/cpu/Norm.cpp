@@ -12,7 +12,7 @@ class NormWork : public Work {
 public:
   NormWork(const plan::Norm &op, std::vector<Region> regions, Context &context)
       : regions_(std::move(regions)), eps_(op.eps), rms_(op.kind == plan::Norm::Kind::Rms),
-        context_(context) {
+        rounds_(op.rounded && regions_[Out].type != plan::DataType::F32), context_(context) {
     // Absent operands walk along with x and are never touched.
     std::vector<const Region *> pointers;
     for (const Region &region : regions_)
@@ -45,14 +45,19 @@ public:
         row.eps = eps_;
         row.rms = rms_;
         row.x = read(X, cursor[X], staged);
-        row.scale = readOnce(Scale, cursor[Scale], staged, heldScale);
-        row.bias = readOnce(Bias, cursor[Bias], staged, heldBias);
+        const float *scale = readOnce(Scale, cursor[Scale], staged, heldScale);
+        const float *bias = readOnce(Bias, cursor[Bias], staged, heldBias);
+        // Rounding stands between the quotient and them.
+        row.scale = rounds_ ? nullptr : scale;
+        row.bias = rounds_ ? nullptr : bias;
         row.residual = read(Residual, cursor[Residual], staged);
         row.out = place(Out, cursor[Out], staged);
         row.sum = place(Sum, cursor[Sum], staged);
         if (!row.sum && row.residual)
           row.sum = staged + Sum * paddedFloats(n_);
         context_.rows->norm(row);
+        if (rounds_)
+          roundAndScale(row.out, scale, bias, staged + kSlots * paddedFloats(n_));
         write(Out, cursor[Out], row.out);
         write(Sum, cursor[Sum], row.sum);
       }
@@ -61,7 +66,18 @@ public:
   }
 
 private:
-  int64_t floatsPerThread() const { return kSlots * paddedFloats(n_); }
+  // One row more holds a row in the result's type.
+  int64_t floatsPerThread() const { return (kSlots + rounds_) * paddedFloats(n_); }
+
+  void roundAndScale(float *row, const float *scale, const float *bias, float *narrow) const {
+    const RowKernels &rows = *context_.rows;
+    rows.store(regions_[Out].type, narrow, 1, row, n_);
+    rows.load(regions_[Out].type, narrow, 1, row, n_);
+    if (scale)
+      rows.binary(plan::ExprOp::Mul, row, scale, row, n_);
+    if (bias)
+      rows.binary(plan::ExprOp::Add, row, bias, row, n_);
+  }
 
   float *place(int slot, int64_t offset, float *staged) const {
     if (!regions_[slot].data)
@@ -103,7 +119,7 @@ private:
 
   std::vector<Region> regions_;
   float eps_;
-  bool rms_;
+  bool rms_, rounds_;
   Context &context_;
   LoopNest rows_, row_, inner_;
   int64_t n_ = 0;

@@ -21,6 +21,7 @@ struct NormTask {
   long long rows = 0, n = 0;
   float eps = 0;
   bool rms = false;
+  bool rounded = false;
   bool scalePerRow = false, biasPerRow = false; ///< One value for the whole row: stride 0.
   Loops<kSlots> outer, row;
 };
@@ -122,6 +123,10 @@ __global__ void __launch_bounds__(threadsWith(kPacks), kPacks <= 2 ? 4 : 1)
 #pragma unroll
       for (int j = 0; j < kPack; ++j)
         pack.v[j] = (pack.v[j] - mean) * inverse;
+      if (task.rounded)
+#pragma unroll
+        for (int j = 0; j < kPack; ++j)
+          pack.v[j] = roundTo(typeAt(Out), pack.v[j]);
       if (task.data[Scale]) {
         Pack8 scale =
             loadWeights(typeAt(Scale), task.data[Scale], begin(Scale, row), i, task.scalePerRow);
@@ -175,6 +180,8 @@ __global__ void normElements(NormTask task) {
     for (long long i = threadIdx.x; i < task.n; i += blockDim.x) {
       float x = value(i);
       float result = (x - mean) * inverse;
+      if (task.rounded)
+        result = roundTo(task.types[Out], result);
       if (task.data[Scale])
         result *= loadFloat(task.types[Scale], task.data[Scale], begin[Scale] + at[Scale]);
       if (task.data[Bias])
@@ -218,6 +225,7 @@ public:
     task_.row = loopsOf<kSlots>(row);
     task_.eps = op.eps;
     task_.rms = op.kind == plan::Norm::Kind::Rms;
+    task_.rounded = op.rounded;
     if (task_.n % kPack == 0 && task_.n / kPack <= kMostPacks && takesPacks(regions, outer, row))
       choosePacks();
   }

@@ -67,6 +67,13 @@ __device__ inline void storeFloat(Type type, void *data, long long index, float 
   }
 }
 
+/// The nearest value that a float type holds.
+__device__ inline float roundTo(Type type, float value) {
+  if (type == Type::BF16)
+    return bf16ToFloat(floatToBf16(value));
+  return type == Type::F16 ? halfToFloat(floatToHalf(value)) : value;
+}
+
 /// Eight neighbouring elements as f32. Two-byte types move as one access of 128 bits, f32 as two;
 /// `data + index` must be aligned to 16 bytes. Float types only.
 struct Pack8 {

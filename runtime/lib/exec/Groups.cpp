@@ -70,8 +70,11 @@ Expected<Groups> Groups::create(const plan::Plan &plan, const std::vector<int64_
 
 Groups Groups::createLone(const plan::Plan &plan, const std::vector<int64_t> &coordinates) {
   Groups groups;
-  for (const auto &[axes, wanted] : wantedGroups(plan, coordinates))
-    groups.groups_[axes] = makeLoneCommunicator(wanted.key, wanted.size);
+  for (const auto &[axes, wanted] : wantedGroups(plan, coordinates)) {
+    std::unique_ptr<Communicator> group = makeLoneCommunicator(wanted.key, wanted.size);
+    group->setName(wanted.name);
+    groups.groups_[axes] = std::move(group);
+  }
   return groups;
 }
 

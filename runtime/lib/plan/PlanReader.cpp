@@ -256,6 +256,7 @@ private:
     getOptional(from.sum(), to.sum, "sum");
     to.dims = from.dims();
     to.eps = from.eps();
+    to.rounded = from.rounded();
   }
 
   void get(const fb::Rope &from, Rope &to) {

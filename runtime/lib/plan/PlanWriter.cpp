@@ -156,7 +156,7 @@ private:
     auto scale = tables(op.scale), bias = tables(op.bias);
     auto residual = tables(op.residual), sum = tables(op.sum);
     return fb::CreateNorm(b, code<fb::NormKind>(op.kind), x, out, scale, bias, residual, sum,
-                          op.dims, op.eps);
+                          op.dims, op.eps, op.rounded);
   }
 
   Ref<fb::Rope> pack(const Rope &op) {

@@ -71,6 +71,13 @@ private:
   std::map<std::pair<int32_t, int64_t>, double> values_;
 };
 
+// The nearest value that a float type holds.
+static double nearest(plan::DataType type, double value) {
+  if (type == plan::DataType::BF16)
+    return roundTo(value, 7, -126, 3.3895313892515355e38);
+  return type == plan::DataType::F16 ? roundTo(value, 10, -14, 65504) : value;
+}
+
 struct Runner {
   Memory &memory;
 
@@ -208,9 +215,11 @@ struct Runner {
       forEach(inner, [&](const Index &i) { square += (x(i) - mean) * (x(i) - mean); });
       double deviation = std::sqrt(square / count + op.eps);
       forEach(inner, [&](const Index &i) {
+        double value = (x(i) - mean) / deviation;
+        if (op.rounded)
+          value = nearest(memory.types[size_t(op.out.buffer)], value);
         results.put(op.out, full(i),
-                    (x(i) - mean) / deviation * optional(op.scale, full(i), 1) +
-                        optional(op.bias, full(i), 0));
+                    value * optional(op.scale, full(i), 1) + optional(op.bias, full(i), 0));
         if (!op.sum.empty())
           results.put(op.sum[0], full(i), x(i));
       });

@@ -14,7 +14,7 @@ using plan::ReduceKind;
 class NormTest : public OpTest {
 protected:
   struct With {
-    bool scale = false, bias = false, residual = false, sum = false;
+    bool scale = false, bias = false, residual = false, sum = false, rounded = false;
   };
 
   void check(const std::vector<int64_t> &sizes, int dims, With with, const Layout &layout = {}) {
@@ -24,6 +24,7 @@ protected:
       op.kind = normKind;
       op.dims = dims;
       op.eps = 1e-5f;
+      op.rounded = with.rounded;
       op.x = test.operand(type(), sizes, layout);
       op.out = test.operand(type(), sizes, layout);
       Layout weights;
@@ -52,6 +53,43 @@ TEST_P(NormTest, sizes) {
 TEST_P(NormTest, operands) {
   for (int bits = 0; bits < 16; ++bits)
     check({5, 48}, 1, {bool(bits & 1), bool(bits & 2), bool(bits & 4), bool(bits & 8)});
+}
+
+// A bf16 weight of 3 makes a missing rounding of the quotient show as more than half a unit.
+TEST_P(NormTest, roundedBeforeTheWeight) {
+  for (int64_t n : {7, 64, 1000})
+    check({3, n}, 1, {true, false, false, false, true});
+  check({3, 64}, 1, {true, true, true, true, true});
+  check({3, 64}, 1, {false, false, false, false, true});
+  Layout steps;
+  steps.step = 3;
+  check({4, 3, 20}, 1, {true, true, false, false, true}, steps);
+
+  Case exact(kind());
+  plan::Norm op;
+  op.kind = plan::Norm::Kind::Rms;
+  op.rounded = true;
+  op.x = exact.operand(type(), {1, 8});
+  op.out = exact.operand(type(), {1, 8});
+  op.scale = {exact.operand(type(), {1, 8})};
+  // mean(x^2) = (1 + 7 * 4) / 8: quotients 0.52523 and 1.05045, which bf16 holds as 0.52344 and
+  // 1.04688.
+  exact.assign(op.x, {1, 2, 2, 2, 2, 2, 2, 2});
+  exact.assign(op.scale[0], std::vector<double>(8, 3));
+  auto device = kind().make(StreamPolicy::Inline);
+  ASSERT_TRUE(device);
+  Bound bound(**device, exact.memory);
+  plan::Op whole;
+  whole.body = op;
+  auto kernel = (*device)->prepare(whole, bound.binding);
+  ASSERT_TRUE(kernel);
+  (*kernel)->enqueue(0);
+  ASSERT_TRUE((*device)->synchronize());
+  bound.read(exact.memory);
+  if (type() == DataType::BF16) {
+    EXPECT_EQ(exact.memory.get(op.out.buffer, 0), 1.5703125);
+    EXPECT_EQ(exact.memory.get(op.out.buffer, 1), 3.140625);
+  }
 }
 
 TEST_P(NormTest, severalDimensions) {

@@ -215,6 +215,7 @@ inline Plan allOpsPlan(int64_t ranks) {
   int32_t normed = e.buffer(f32, hidden), sum = e.buffer(f32, hidden);
   Norm norm;
   norm.kind = Norm::Kind::Rms;
+  norm.rounded = true;
   norm.x = whole(embedded, hidden);
   norm.out = whole(normed, hidden);
   norm.scale = {broadcast(scale, hidden)};

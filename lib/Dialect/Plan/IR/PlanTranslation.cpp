@@ -195,6 +195,7 @@ private:
     result.sum.resize(norm.getSum() ? 1 : 0);
     result.dims = norm.getDims();
     result.eps = norm.getEps().convertToFloat();
+    result.rounded = norm.getRounded();
     return result;
   }
   plan::Rope translate(RopeOp rope) {
@@ -593,6 +594,7 @@ private:
     attributes.set("kind", spelled(n.kind, kNorms));
     attributes.set("dims", builder.getI32IntegerAttr(n.dims));
     attributes.set("eps", builder.getF32FloatAttr(n.eps));
+    flag(attributes, "rounded", n.rounded);
     create<NormOp>(op, attributes);
   }
   void build(const plan::Rope &r, const plan::Op &op, Attributes &attributes) {

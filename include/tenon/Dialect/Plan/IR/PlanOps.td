@@ -177,10 +177,11 @@ def Plan_TakeOp : Plan_Instruction<"take", (ins Plan_BufferType:$x, Plan_BufferT
 def Plan_NormOp : Plan_Instruction<"norm",
     (ins Plan_BufferType:$x, Optional<Plan_BufferType>:$scale, Optional<Plan_BufferType>:$bias, Optional<Plan_BufferType>:$residual,
          Plan_BufferType:$out, Optional<Plan_BufferType>:$sum),
-    (ins StrAttr:$kind, I32Attr:$dims, F32Attr:$eps), [AttrSizedOperandSegments]> {
+    (ins StrAttr:$kind, I32Attr:$dims, F32Attr:$eps, UnitAttr:$rounded), [AttrSizedOperandSegments]> {
   let summary = "Layer norm or RMS norm over the last dimensions, statistics in f32";
   let description = [{
-    With `residual`, x + residual is normalised, and the sum is written to `sum` if given.
+    With `residual`, x + residual is normalised, and the sum is written to `sum` if given. With `rounded`, the
+    normalised value is rounded to out's type before it meets scale and bias.
     Constraints: (C1) kind is layer or rms. (C2) dims is between 1 and the rank. (C3) all operands have x's sizes. (C4) sum needs residual.
     Example: `plan.norm x(..) scale(..) out(..) {kind = "rms", dims = 1 : i32, eps = 1.0e-6 : f32}`
   }];

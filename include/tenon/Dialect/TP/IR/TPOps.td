@@ -178,13 +178,14 @@ def TP_LayerNormOp : TP_GraphOp<"layer_norm", [AttrSizedOperandSegments]> {
 def TP_RmsNormOp : TP_GraphOp<"rms_norm"> {
   let summary = "RMS normalisation over the last dimensions, statistics in f32";
   let description = [{
-    x / sqrt(mean(x^2) + eps) * scale over the last `dims` dimensions.
+    x / sqrt(mean(x^2) + eps) * scale over the last `dims` dimensions. With `rounded`, the quotient is rounded
+    to the result's type before it is multiplied, as Hugging Face's Llama does in bf16.
     Constraints: (C1) input and result have one type. (C2) dims is between 1 and the rank. (C3) scale has
     the shape of the last `dims` dimensions. (C4) eps > 0.
     Example: `%y = tp.rms_norm %x scale %w eps = 1.0e-6 : (tensor<2x8xf32>, tensor<8xf32>) -> tensor<2x8xf32>`
   }];
   let arguments = (ins TP_FloatTensor:$input, Optional<TP_FloatTensor>:$scale, F32Attr:$eps,
-                       DefaultValuedAttr<I64Attr, "1">:$dims);
+                       DefaultValuedAttr<I64Attr, "1">:$dims, UnitAttr:$rounded);
   let results = (outs TP_FloatTensor:$result);
   let assemblyFormat = "$input (`scale` $scale^)? `eps` `=` $eps attr-dict `:` functional-type(operands, results)";
 }

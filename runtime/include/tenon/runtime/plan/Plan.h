@@ -162,7 +162,8 @@ struct Take {
 
 /// Normalises over the last `dims` dimensions, statistics in f32: layer norm subtracts the mean,
 /// RMS norm does not. `scale`, `bias` have x's sizes (stride 0 broadcasts). With `residual`, x +
-/// residual is normalised, and the sum is written to `sum` if given.
+/// residual is normalised, and the sum is written to `sum` if given. With `rounded`, the normalised
+/// value is rounded to out's type before it meets scale and bias.
 struct Norm {
   enum class Kind : uint8_t { Layer, Rms };
   Kind kind = Kind::Layer;
@@ -170,6 +171,7 @@ struct Norm {
   std::vector<Operand> scale, bias, residual, sum; ///< Zero or one each.
   int32_t dims = 1;
   float eps = 0;
+  bool rounded = false;
   bool operator==(const Norm &) const = default;
 };
 
