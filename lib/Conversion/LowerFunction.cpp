@@ -432,6 +432,15 @@ Operand FunctionLowering::iota(int64_t count, int64_t size) {
   return whole;
 }
 
+Operand FunctionLowering::ropeTable(const Operand &table) {
+  for (const auto &[given, made] : ropeTables)
+    if (given == table)
+      return made;
+  Operand made = build.contiguous(build.cast(table, plan::DataType::F32));
+  ropeTables.emplace_back(table, made);
+  return made;
+}
+
 FunctionLowering::Result FunctionLowering::lower(tp::RopeOp op) {
   Result x = region(op.getInput()), cos = region(op.getCos()), sin = region(op.getSin());
   if (failed(x) || failed(cos) || failed(sin))
@@ -442,8 +451,8 @@ FunctionLowering::Result FunctionLowering::lower(tp::RopeOp op) {
   plan::Rope body;
   body.x = build.denseRows(*x);
   body.positions = *positions;
-  body.cos = build.contiguous(build.cast(*cos, plan::DataType::F32));
-  body.sin = build.contiguous(build.cast(*sin, plan::DataType::F32));
+  body.cos = ropeTable(*cos);
+  body.sin = ropeTable(*sin);
   body.interleaved = op.getInterleaved();
   body.out = newResult(op);
   build.add(body);

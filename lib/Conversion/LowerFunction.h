@@ -75,6 +75,8 @@ private:
   /// A buffer of `size` i32: 0, 1, .., count - 1, then count - 1 again. Made once, in log2(count)
   /// steps.
   plan::Operand iota(int64_t count, int64_t size);
+  /// A rope's table as dense f32; made once for all ropes that share it.
+  plan::Operand ropeTable(const plan::Operand &table);
 
   /// The region of a value; materialises a constant.
   Result region(mlir::Value value);
@@ -97,6 +99,7 @@ private:
   EntryBuilder build;
   llvm::DenseMap<mlir::Value, plan::Operand> regions;
   std::map<std::pair<int64_t, int64_t>, plan::Operand> iotas;
+  std::vector<std::pair<plan::Operand, plan::Operand>> ropeTables; ///< As given, and as made.
 };
 
 /// The name of the layer that a location stands for: its name, or the first name inside it; ""

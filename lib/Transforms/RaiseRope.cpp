@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rotary embedding spelled out -> tp.rope: x * cos + concat(-x2, x1) * sin with tables whose halves
 // are equal. A table is then a view [s, rot/2] of its stored constant, so all uses of a table are
-// raised or none. Partial rotation, concat(rope(x[:rot]), x[rot:]), becomes one op on x.
+// raised or none. A table of one value, as a single position 0 has, is a constant. Partial
+// rotation, concat(rope(x[:rot]), x[rot:]), becomes one op on x.
 
 #include "RaiseGraph.h"
 
@@ -13,9 +14,10 @@ using namespace tenon::raise;
 namespace {
 
 struct Table {
-  Value load;
-  int64_t sequenceDim;    ///< Of the rotated value.
-  int64_t sequenceStride; ///< In the stored tensor.
+  Value load;                  ///< Unless all elements are `splat`.
+  int64_t sequenceDim = 0;     ///< Of the rotated value.
+  int64_t sequenceStride = 0;  ///< In the stored tensor.
+  std::optional<double> splat; ///< It fits any sequence dimension.
 };
 
 struct Rotation {
@@ -25,8 +27,26 @@ struct Rotation {
   Operation *cosProduct, *sinProduct;
 };
 
+/// A constant of one value that broadcasts to `x`. It fits the first dimension of size 1, or the
+/// second one.
+std::optional<Table> matchSplat(Value value, Value x) {
+  ArrayRef<int64_t> full = shapeOf(x);
+  std::optional<double> splat = splatOf(value);
+  if (!splat || shapeOf(value).size() > full.size() || full.size() < 2 || full.back() % 2 != 0)
+    return std::nullopt;
+  Table table;
+  table.splat = splat;
+  table.sequenceDim = full.size() == 2 ? 0 : 1;
+  for (int64_t dim = full.size() - 2; dim > 0; --dim)
+    if (full[dim] == 1)
+      table.sequenceDim = dim;
+  return table;
+}
+
 /// A constant with equal halves, broadcast over all dimensions of `x` but one and the last.
 std::optional<Table> matchTable(Value value, Value x, WeightViews &weights) {
+  if (std::optional<Table> table = matchSplat(value, x))
+    return table;
   ArrayRef<int64_t> shape = shapeOf(value), full = shapeOf(x);
   Value load = value;
   while (auto reshape = load.getDefiningOp<ReshapeOp>())
@@ -55,7 +75,7 @@ std::optional<Table> matchTable(Value value, Value x, WeightViews &weights) {
   int64_t rows = *inValue < 0 ? 1 : shape[*inValue];
   if (full[dim] != rows)
     return std::nullopt;
-  return Table{load, dim, *inLoad < 0 ? 1 : weights.viewOf(load).getStrides()[*inLoad]};
+  return Table{load, dim, *inLoad < 0 ? 1 : weights.viewOf(load).getStrides()[*inLoad], {}};
 }
 
 /// True for elements [offset, offset + size) of the last dimension of `x`.
@@ -104,7 +124,13 @@ std::optional<Rotation> matchRotation(BinaryOp sum, WeightViews &weights) {
       continue;
     std::optional<Table> cosTable = matchTable(cos, x, weights),
                          sinTable = matchTable(sin, x, weights);
-    if (!cosTable || !sinTable || cosTable->sequenceDim != sinTable->sequenceDim)
+    if (!cosTable || !sinTable)
+      continue;
+    if (cosTable->splat)
+      cosTable->sequenceDim = sinTable->sequenceDim;
+    if (sinTable->splat)
+      sinTable->sequenceDim = cosTable->sequenceDim;
+    if (cosTable->sequenceDim != sinTable->sequenceDim)
       continue;
     Rotation rotation{sum, x, *cosTable, *sinTable, straight, rotated};
     // Only the first elements rotate, and the rest is joined to them again.
@@ -124,10 +150,16 @@ std::optional<Rotation> matchRotation(BinaryOp sum, WeightViews &weights) {
   return std::nullopt;
 }
 
-Value makeTable(OpBuilder &builder, Location loc, const Table &table, int64_t rows,
+/// f32 [rows, pairs].
+Value makeTable(OpBuilder &builder, Location loc, const Table &table, int64_t rows, int64_t pairs,
                 WeightViews &weights) {
+  if (table.splat) {
+    auto type = RankedTensorType::get({rows, pairs}, builder.getF32Type());
+    return ConstantOp::create(builder, loc, type,
+                              DenseElementsAttr::get(type, static_cast<float>(*table.splat)));
+  }
   ViewAttr view = weights.viewOf(table.load);
-  Value half = weights.load(table.load, view.getOffset(), {rows, shapeOf(table.load).back() / 2},
+  Value half = weights.load(table.load, view.getOffset(), {rows, pairs},
                             {table.sequenceStride, view.getStrides().back()});
   if (elementOf(half).isF32())
     return half;
@@ -153,8 +185,9 @@ void replace(const Rotation &rotation, WeightViews &weights) {
   for (auto [to, from] : llvm::enumerate(permutation))
     back[from] = to;
   x = makeTranspose(builder, loc, x, permutation);
-  Value cos = makeTable(builder, loc, rotation.cos, rows, weights),
-        sin = makeTable(builder, loc, rotation.sin, rows, weights);
+  int64_t pairs = shapeOf(rotation.cosProduct->getResult(0)).back() / 2;
+  Value cos = makeTable(builder, loc, rotation.cos, rows, pairs, weights),
+        sin = makeTable(builder, loc, rotation.sin, rows, pairs, weights);
   Value rope = RopeOp::create(builder, loc, x.getType(), x, Value(), cos, sin,
                               builder.getBoolAttr(false), nullptr);
   rope = makeReshape(builder, loc, makeTranspose(builder, loc, rope, back),

@@ -133,3 +133,26 @@ module {
     return %6, %7 : tensor<2x6x4xf32>, tensor<6x4xf32>
   }
 }
+
+// -----
+
+// A single position 0: both tables are constants.
+module {
+  // CHECK-LABEL: func.func @one_position
+  // CHECK-DAG: %[[C:.*]] = tp.constant dense<1.000000e+00> : tensor<1x4xf32>
+  // CHECK-DAG: %[[S:.*]] = tp.constant dense<0.000000e+00> : tensor<1x4xf32>
+  // CHECK: %[[Y:.*]] = tp.rope %arg0 cos %[[C]] sin %[[S]] interleaved = false : (tensor<2x1x3x8xbf16>, tensor<1x4xf32>, tensor<1x4xf32>)
+  // CHECK-NEXT: return %[[Y]]
+  func.func @one_position(%x: tensor<2x1x3x8xbf16>) -> tensor<2x1x3x8xbf16> {
+    %c = tp.constant dense<1.0> : tensor<1x1x1x8xbf16>
+    %s = tp.constant dense<0.0> : tensor<1x1x1x8xbf16>
+    %0 = tp.binary mul %x, %c : (tensor<2x1x3x8xbf16>, tensor<1x1x1x8xbf16>) -> tensor<2x1x3x8xbf16>
+    %1 = tp.slice %x [0, 0, 0, 0] [2, 1, 3, 4] [1, 1, 1, 1] : tensor<2x1x3x8xbf16> to tensor<2x1x3x4xbf16>
+    %2 = tp.slice %x [0, 0, 0, 4] [2, 1, 3, 4] [1, 1, 1, 1] : tensor<2x1x3x8xbf16> to tensor<2x1x3x4xbf16>
+    %3 = tp.unary neg %2 : tensor<2x1x3x4xbf16>
+    %4 = tp.concat %3, %1 dim = 3 : (tensor<2x1x3x4xbf16>, tensor<2x1x3x4xbf16>) -> tensor<2x1x3x8xbf16>
+    %5 = tp.binary mul %4, %s : (tensor<2x1x3x8xbf16>, tensor<1x1x1x8xbf16>) -> tensor<2x1x3x8xbf16>
+    %6 = tp.binary add %0, %5 : (tensor<2x1x3x8xbf16>, tensor<2x1x3x8xbf16>) -> tensor<2x1x3x8xbf16>
+    return %6 : tensor<2x1x3x8xbf16>
+  }
+}

@@ -27,8 +27,8 @@ __device__ inline float activate(Act activation, float x) {
     return x;
   case Act::Gelu:
     return 0.5f * x * erfcf(x * -0.70710678118654752f);
-  case Act::GeluTanh:
-    return 0.5f * x * (1 + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
+  case Act::GeluTanh: // (1 + tanh u) / 2 is the sigmoid of 2u, which keeps digits in its tail.
+    return x / (1 + expf(-1.59576912160573071f * (x + 0.044715f * x * x * x)));
   case Act::Silu:
     return x / (1 + expf(-x));
   case Act::Relu:

@@ -111,7 +111,7 @@ __device__ inline long long loadInteger(Type type, const void *data, long long i
   case Type::I1:
     return static_cast<const unsigned char *>(data)[index];
   default:
-    return static_cast<long long>(loadFloat(type, data, index));
+    return toInt64(loadFloat(type, data, index));
   }
 }
 

@@ -24,6 +24,20 @@ __device__ inline unsigned short floatToBf16(float value) {
   return static_cast<unsigned short>(value != value ? (bits >> 16) | 0x40 : rounded);
 }
 
+/// Truncates; what does not fit saturates, and NaN becomes 0, as on the CPU.
+__device__ inline int toInt32(float value) {
+  return value != value            ? 0
+         : value >= 2147483648.0f  ? 2147483647
+         : value <= -2147483648.0f ? -2147483647 - 1
+                                   : int(value);
+}
+__device__ inline long long toInt64(float value) {
+  return value != value                     ? 0
+         : value >= 9223372036854775808.0f  ? 9223372036854775807
+         : value <= -9223372036854775808.0f ? -9223372036854775807 - 1
+                                            : (long long)value;
+}
+
 /// Element `index` of memory that holds `type`, as f32; I1 as 0 or 1.
 __device__ inline float loadFloat(Type type, const void *data, long long index) {
   switch (type) {
@@ -56,10 +70,10 @@ __device__ inline void storeFloat(Type type, void *data, long long index, float 
     static_cast<unsigned short *>(data)[index] = floatToHalf(value);
     return;
   case Type::I32:
-    static_cast<int *>(data)[index] = int(value);
+    static_cast<int *>(data)[index] = toInt32(value);
     return;
   case Type::I64:
-    static_cast<long long *>(data)[index] = static_cast<long long>(value);
+    static_cast<long long *>(data)[index] = toInt64(value);
     return;
   case Type::I1:
     static_cast<unsigned char *>(data)[index] = value != 0;

@@ -153,12 +153,18 @@ TEST_P(MovementTest, roundingToNarrowTypes) {
 }
 
 TEST_P(MovementTest, truncation) {
-  Case test(kind());
-  plan::Copy op;
-  op.x = test.operand(type(), {6});
-  op.out = test.operand(DataType::I32, {6});
-  test.assign(op.x, {1.75, -1.75, 0.5, -0.5, 100, -100});
-  test.check(op, 0);
+  // What does not fit saturates; NaN becomes 0.
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const std::vector<double> values = {1.75, -1.75,    0.5,       -0.5, 100, -100,
+                                      NAN,  infinity, -infinity, 3e9,  -3e9};
+  for (DataType to : {DataType::I32, DataType::I64}) {
+    Case test(kind());
+    plan::Copy op;
+    op.x = test.operand(type(), {int64_t(values.size())});
+    op.out = test.operand(to, {int64_t(values.size())});
+    test.assign(op.x, values);
+    test.check(op, 0);
+  }
 }
 
 TEST_P(MovementTest, fill) {

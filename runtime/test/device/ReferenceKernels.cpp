@@ -452,6 +452,16 @@ double Memory::get(int32_t buffer, int64_t element) const {
   return 0;
 }
 
+/// Truncates; NaN becomes 0.
+template <typename Integer> static Integer saturated(double value) {
+  constexpr double end = -double(std::numeric_limits<Integer>::min());
+  if (std::isnan(value))
+    return 0;
+  return value >= end    ? std::numeric_limits<Integer>::max()
+         : value <= -end ? std::numeric_limits<Integer>::min()
+                         : Integer(value);
+}
+
 void Memory::set(int32_t buffer, int64_t element, double value) {
   std::byte *to = buffers[buffer].data() + element * plan::byteWidth(types[buffer]);
   auto write = [&](auto typed) { std::memcpy(to, &typed, sizeof(typed)); };
@@ -459,9 +469,9 @@ void Memory::set(int32_t buffer, int64_t element, double value) {
   case DataType::F32:
     return write(float(value));
   case DataType::I32:
-    return write(int32_t(value));
+    return write(saturated<int32_t>(value));
   case DataType::I64:
-    return write(int64_t(value));
+    return write(saturated<int64_t>(value));
   case DataType::I1:
     return write(uint8_t(value != 0));
   case DataType::BF16: {
