@@ -31,6 +31,39 @@ double *CostNetwork::allocate(int64_t entries) {
   return result;
 }
 
+void CostNetwork::addSlice(const CostNetwork &source, int32_t index,
+                           const std::vector<int32_t> &local, const std::vector<int32_t> &values) {
+  const Table &table = source.table(index);
+  const int32_t *scope = source.scope(table);
+  std::vector<int32_t> free;
+  std::vector<int64_t> strides;
+  int64_t offset = 0, stride = 1, entries = 1;
+  for (int32_t i = table.arity; i-- > 0; stride *= source.size(scope[i])) {
+    if (local[scope[i]] < 0) {
+      offset += stride * values[scope[i]];
+      continue;
+    }
+    free.insert(free.begin(), scope[i]);
+    strides.insert(strides.begin(), stride);
+    entries *= source.size(scope[i]);
+  }
+  double *costs = allocate(entries);
+  std::vector<int32_t> digits(free.size(), 0), renamed;
+  for (int64_t e = 0; e < entries; ++e) {
+    costs[e] = table.costs[offset];
+    for (size_t i = free.size(); i-- > 0;) {
+      offset += strides[i];
+      if (++digits[i] < source.size(free[i]))
+        break;
+      offset -= strides[i] * digits[i];
+      digits[i] = 0;
+    }
+  }
+  for (int32_t v : free)
+    renamed.push_back(local[v]);
+  addTable(renamed, costs);
+}
+
 void CostNetwork::accumulate(int32_t table, int64_t entries, const double *costs) {
   double *sum = allocate(entries);
   for (int64_t i = 0; i < entries; ++i)

@@ -41,6 +41,10 @@ public:
   void addTable(const std::vector<int32_t> &scope, const double *costs);
   /// Returns room for the costs of a table, owned by the network.
   double *allocate(int64_t entries);
+  /// Adds the slice of another network's table at the values of its variables that have no number
+  /// here (local[v] < 0); the others are renamed by `local`.
+  void addSlice(const CostNetwork &source, int32_t table, const std::vector<int32_t> &local,
+                const std::vector<int32_t> &values);
   /// Sum of two tables of equal entries, replacing the costs of table `table`.
   void accumulate(int32_t table, int64_t entries, const double *costs);
 
@@ -52,6 +56,8 @@ public:
 
   /// Greedy order by the size of the joint table, ties by index. `kept` stays (-1: none).
   EliminationOrder order(int32_t kept = -1) const;
+  /// True when the greedy order needs no joint table of more entries. Stops as soon as one does.
+  bool fits(int64_t entries) const;
 
   /// Eliminates in this order; each joint table has at most order.largest entries. Returns the
   /// minimum.
@@ -66,6 +72,7 @@ public:
   std::vector<double> remaining(int32_t kept) const;
 
 private:
+  EliminationOrder orderWithin(double entries, int32_t kept) const;
   double run(const EliminationOrder &order, double limit, std::vector<char> *split);
   void minimise(int32_t variable, const int32_t *bucket, int32_t bucketSize, const int32_t *out,
                 int32_t width, double *result);

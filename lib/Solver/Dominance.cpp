@@ -130,6 +130,9 @@ ShardingProblem restrictedTo(const ShardingProblem &problem, const KeptStrategie
       less.users.push_back({user.node, pick(user.target, user.node)});
     result.groups.push_back(std::move(less));
   }
+  for (const MemoryUse &use : problem.uses)
+    result.uses.push_back({use.node, use.begin, use.end, pick(use.bytes, use.node)});
+  result.memoryLimit = problem.memoryLimit;
   return result;
 }
 

@@ -7,11 +7,22 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <queue>
 
 namespace tenon::solver {
 
 EliminationOrder CostNetwork::order(int32_t kept) const {
+  return orderWithin(std::numeric_limits<double>::infinity(), kept);
+}
+
+bool CostNetwork::fits(int64_t entries) const {
+  return orderWithin(static_cast<double>(entries), -1).largest <= static_cast<double>(entries);
+}
+
+/// Ends early, incomplete and with the size that was too large, beyond this many entries.
+EliminationOrder CostNetwork::orderWithin(double entries, int32_t kept) const {
+  const double limit = std::log2(entries) + 1e-9;
   const size_t count = sizes.size();
   std::vector<std::vector<int32_t>> adjacent(count);
   for (const Table &table : tables)
@@ -52,6 +63,8 @@ EliminationOrder CostNetwork::order(int32_t kept) const {
       continue;
     current[variable] = -1;
     largest = std::max(largest, weight);
+    if (largest > limit)
+      break;
     const std::vector<int32_t> around = std::move(adjacent[variable]);
     result.variables.push_back(variable);
     result.neighbours.insert(result.neighbours.end(), around.begin(), around.end());

@@ -78,7 +78,7 @@ Solution solveInexactly(const ShardingProblem &problem, int64_t limit) {
   choice.resize(problem.nodes.size());
   const Incidence incidence(problem);
   improve(problem, incidence, choice);
-  double best = evaluate(problem, choice);
+  double best = costOf(problem, choice);
   solution.choice = choice;
   for (int round = 0; round < kRounds; ++round) {
     // Hold other nodes in every round: first those whose buckets were split, then what comes up.
@@ -88,7 +88,7 @@ Solution solveInexactly(const ShardingProblem &problem, int64_t limit) {
     if (!resolveAround(problem, held, limit, choice))
       break;
     improve(problem, incidence, choice);
-    const double value = evaluate(problem, choice);
+    const double value = costOf(problem, choice);
     if (value < best) {
       best = value;
       solution.choice = choice;
@@ -124,7 +124,7 @@ Solution solveByElimination(const ShardingProblem &problem, int64_t tableLimit) 
     for (size_t i = 0; i < kept.size(); ++i)
       solution.choice[i] = kept[i][solution.choice[i]];
   }
-  solution.objective = evaluate(problem, solution.choice);
+  solution.objective = costOf(problem, solution.choice);
   solution.feasible = std::isfinite(solution.objective);
   solution.rawBound = solution.bound;
   // The same sum in another order: what is a rounding apart is equal, and a bound never exceeds its

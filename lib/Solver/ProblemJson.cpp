@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Text form of a problem: {"nodes": [{"name", "costs"}], "edges": [{"nodes": [a, b], "costs"}],
-// "groups": [..]}; infinity is written as null.
+// "groups": [..], "uses": [{"node", "interval": [begin, end], "bytes"}], "memory_limit"}; infinity
+// is written as null, and no limit as no key.
 
 #include "tenon/Solver/ShardingProblem.h"
 
@@ -27,12 +28,18 @@ static std::vector<double> toCosts(const json &list) {
 }
 
 /// Integers only: 1.5 and 1e300 would convert silently.
-static int32_t toIndex(const json &value) {
-  const auto wide = value.is_number_integer() ? value.get<int64_t>() : -1;
-  if (wide < 0 || wide > std::numeric_limits<int32_t>::max())
+static int64_t toSize(const json &value, int64_t most = kNoLimit - 1) {
+  const bool fits = value.is_number_unsigned() ? value.get<uint64_t>() <= uint64_t(most)
+                                               : value.is_number_integer();
+  const auto wide = fits ? value.get<int64_t>() : -1;
+  if (wide < 0 || wide > most)
     throw json::type_error::create(302, "expected a non-negative integer, found " + value.dump(),
                                    &value);
-  return static_cast<int32_t>(wide);
+  return wide;
+}
+
+static int32_t toIndex(const json &value) {
+  return static_cast<int32_t>(toSize(value, std::numeric_limits<int32_t>::max()));
 }
 
 static std::vector<int32_t> toIndices(const json &list) {
@@ -60,6 +67,11 @@ std::string toJson(const ShardingProblem &problem) {
                               {"targets", group.targets},
                               {"price", fromCosts(group.price)}});
   }
+  for (const MemoryUse &use : problem.uses)
+    root["uses"].push_back(
+        {{"node", use.node}, {"interval", {use.begin, use.end}}, {"bytes", use.bytes}});
+  if (problem.memoryLimit != kNoLimit)
+    root["memory_limit"] = problem.memoryLimit;
   return root.dump();
 }
 
@@ -83,6 +95,17 @@ bool fromJson(const std::string &text, ShardingProblem &problem, std::string &er
       group.price = toCosts(item.at("price"));
       problem.groups.push_back(std::move(group));
     }
+    for (const json &item : root.value("uses", json::array())) {
+      MemoryUse use{toIndex(item.at("node")),
+                    toIndex(item.at("interval").at(0)),
+                    toIndex(item.at("interval").at(1)),
+                    {}};
+      for (const json &bytes : item.at("bytes").get_ref<const json::array_t &>())
+        use.bytes.push_back(toSize(bytes));
+      problem.uses.push_back(std::move(use));
+    }
+    if (root.contains("memory_limit"))
+      problem.memoryLimit = toSize(root["memory_limit"]);
   } catch (const json::exception &exception) {
     error = exception.what();
     return false;

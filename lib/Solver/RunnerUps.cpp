@@ -32,7 +32,6 @@ public:
 
 private:
   void collect(int32_t node);
-  void addConditioned(const CostNetwork::Table &table, CostNetwork &small);
 
   const ShardingProblem &problem;
   Incidence incidence;
@@ -72,45 +71,13 @@ void LocalNetworks::collect(int32_t node) {
   tables.erase(std::unique(tables.begin(), tables.end()), tables.end());
 }
 
-/// Adds the slice of a table that the held choices select.
-void LocalNetworks::addConditioned(const CostNetwork::Table &table, CostNetwork &small) {
-  const int32_t *scope = network.scope(table);
-  std::vector<int32_t> free;
-  std::vector<int64_t> strides;
-  int64_t offset = 0, stride = 1, entries = 1;
-  for (int32_t i = table.arity; i-- > 0; stride *= network.size(scope[i])) {
-    if (local[scope[i]] < 0) {
-      offset += stride * choice[scope[i]];
-      continue;
-    }
-    free.insert(free.begin(), scope[i]);
-    strides.insert(strides.begin(), stride);
-    entries *= network.size(scope[i]);
-  }
-  double *costs = small.allocate(entries);
-  std::vector<int32_t> digits(free.size(), 0), renamed;
-  for (int64_t e = 0; e < entries; ++e) {
-    costs[e] = table.costs[offset];
-    for (size_t i = free.size(); i-- > 0;) {
-      offset += strides[i];
-      if (++digits[i] < network.size(free[i]))
-        break;
-      offset -= strides[i] * digits[i];
-      digits[i] = 0;
-    }
-  }
-  for (int32_t v : free)
-    renamed.push_back(local[v]);
-  small.addTable(renamed, costs);
-}
-
 std::vector<double> LocalNetworks::costs(int32_t node) {
   collect(node);
   CostNetwork small;
   for (int32_t v : members)
     local[v] = small.addVariable(network.size(v));
   for (int32_t t : tables)
-    addConditioned(network.table(t), small);
+    small.addSlice(network, t, local, choice);
   const int32_t kept = local[node];
   for (int32_t v : members)
     local[v] = -1;

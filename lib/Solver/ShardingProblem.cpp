@@ -3,7 +3,9 @@
 
 #include "tenon/Solver/ShardingProblem.h"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 namespace tenon::solver {
@@ -65,10 +67,36 @@ std::string check(const ShardingProblem &problem) {
       if (!isCost(cost))
         return which + " has a negative or undefined price";
   }
+  for (size_t i = 0; i < problem.uses.size(); ++i) {
+    const MemoryUse &use = problem.uses[i];
+    const std::string which = "memory use " + std::to_string(i);
+    if (!inRange(use.node) || use.bytes.size() != strategies(use.node))
+      return which + " has a node out of range, or not one size per strategy";
+    if (use.begin < 0 || use.end < use.begin)
+      return which + " lives from " + std::to_string(use.begin) + " to " + std::to_string(use.end);
+    for (int64_t bytes : use.bytes)
+      if (bytes < 0 || bytes > int64_t(1) << 50)
+        return which + " has " + std::to_string(bytes) + " bytes";
+  }
+  if (problem.memoryLimit < 0)
+    return "the memory limit is " + std::to_string(problem.memoryLimit) + " bytes";
   return {};
 }
 
-double evaluate(const ShardingProblem &problem, const std::vector<int32_t> &choice) {
+int64_t peakMemory(const ShardingProblem &problem, const std::vector<int32_t> &choice) {
+  std::map<int32_t, int64_t> changes;
+  for (const MemoryUse &use : problem.uses)
+    if (use.begin < use.end) {
+      changes[use.begin] += use.bytes[choice[use.node]];
+      changes[use.end] -= use.bytes[choice[use.node]];
+    }
+  int64_t held = 0, peak = 0;
+  for (const auto &[time, change] : changes)
+    peak = std::max(peak, held += change);
+  return peak;
+}
+
+double costOf(const ShardingProblem &problem, const std::vector<int32_t> &choice) {
   if (choice.size() != problem.nodes.size())
     return kInfinity;
   double total = 0;
@@ -88,6 +116,13 @@ double evaluate(const ShardingProblem &problem, const std::vector<int32_t> &choi
       total += group.price[group.form[choice[group.producer]] * group.targets + target];
   }
   return total;
+}
+
+double evaluate(const ShardingProblem &problem, const std::vector<int32_t> &choice) {
+  const double total = costOf(problem, choice);
+  const bool fits = total == kInfinity || problem.memoryLimit == kNoLimit ||
+                    peakMemory(problem, choice) <= problem.memoryLimit;
+  return fits ? total : kInfinity;
 }
 
 } // namespace tenon::solver

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ShardingProblem: choose one strategy per node so that the sum of node, edge and group costs is
-// least. Plain index-based data; check, solve, evaluate: always all three.
+// least, and that what the chosen strategies hold in memory stays within a limit at every time.
+// Plain index-based data; check, solve, evaluate: always all three.
 //
 // Costs are seconds; infinity forbids. A group prices a value that several users may demand in
 // different forms: each distinct demanded form is paid once, however many users share it
@@ -8,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
@@ -43,10 +45,22 @@ struct Group {
   std::vector<double> price; ///< forms x targets, seconds; infinity forbids.
 };
 
+/// Bytes that each strategy of a node holds from time `begin` to before `end`. Times are positions
+/// in a schedule; a weight lives from the first to the last. A node may have several.
+struct MemoryUse {
+  int32_t node = 0;
+  int32_t begin = 0, end = 0;
+  std::vector<int64_t> bytes; ///< One per strategy.
+};
+
+inline constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
+
 struct ShardingProblem {
   std::vector<Node> nodes;
   std::vector<Edge> edges;
   std::vector<Group> groups;
+  std::vector<MemoryUse> uses;
+  int64_t memoryLimit = kNoLimit; ///< Bytes at any time.
 };
 
 struct Solution {
@@ -65,8 +79,14 @@ struct Solution {
 std::string check(const ShardingProblem &problem);
 
 /// Objective of a choice, straight from the definition: shares no code with the solvers. Infinity
-/// when forbidden.
+/// when forbidden or beyond the memory limit.
 double evaluate(const ShardingProblem &problem, const std::vector<int32_t> &choice);
+
+/// The same without a look at memory.
+double costOf(const ShardingProblem &problem, const std::vector<int32_t> &choice);
+
+/// The most bytes that a choice holds at any time.
+int64_t peakMemory(const ShardingProblem &problem, const std::vector<int32_t> &choice);
 
 /// Tries everything. For tests: problems of at most ~10^7 combinations.
 Solution solveByBruteForce(const ShardingProblem &problem);
@@ -76,6 +96,8 @@ Solution solveByBruteForce(const ShardingProblem &problem);
 /// share. Worst case exponential in the width of the graph; a chain of layers has width 4-5 and
 /// takes milliseconds.
 ///
+/// The memory limit is not looked at: the answer is to the problem without it.
+///
 /// When a joint table would exceed `tableLimit` entries, dominated strategies are removed first. If
 /// that is not enough the answer is no longer exact: the best choice that local search in large
 /// neighbourhoods finds, and a lower bound by mini-buckets; exact = false unless the two meet.
@@ -83,6 +105,31 @@ Solution solveByBruteForce(const ShardingProblem &problem);
 ///
 /// The same input gives the same choice; which of several optima is not promised.
 Solution solveByElimination(const ShardingProblem &problem, int64_t tableLimit = 10'000'000);
+
+/// What a search may spend. The search ends at the first of both; with `seconds` never reached, the
+/// same input gives the same answer.
+struct SearchLimits {
+  double seconds = 60;
+  int64_t rounds = 2000;
+  int64_t tableLimit = 300'000; ///< Entries of an elimination table.
+  uint32_t seed = 1;
+  /// Called with each better objective and the seconds since the start. May be empty.
+  std::function<void(double objective, double seconds)> onBetter;
+};
+
+/// For problems with a memory limit, or too wide for elimination: anytime search and a bound.
+///
+/// The search improves a choice in large neighbourhoods: some nodes are released, as many as
+/// elimination can solve together, and take the best values that memory allows, by multipliers on
+/// the bytes (simulated annealing accepts the result). The bound is the Lagrangian dual over the
+/// memory limit, with elimination or, where that is too wide, mini-buckets inside; exact = true
+/// only if they meet. Not feasible without exact means that no choice was found.
+Solution solveBySearch(const ShardingProblem &problem, const SearchLimits &limits = {});
+
+/// The engine that fits: elimination without a memory limit, else or where elimination was not
+/// exact, the search.
+Solution solve(const ShardingProblem &problem, const SearchLimits &limits = {},
+               int64_t tableLimit = 10'000'000);
 
 /// For a solved problem: per node, its best other strategy (-1: none is allowed) and the least
 /// increase of the objective when the node is forced to it while its neighbours choose again and
@@ -98,5 +145,10 @@ std::vector<RunnerUp> runnerUps(const ShardingProblem &problem, const Solution &
 std::string toJson(const ShardingProblem &problem);
 /// Reads the text form; on failure returns false and sets `error`.
 bool fromJson(const std::string &text, ShardingProblem &problem, std::string &error);
+/// Reads a problem of the ASPLOS/EuroSys 2025 contest on intra-operator parallelism
+/// (google/iopddl):
+/// {"nodes": {"intervals", "costs", "usages"}, "edges": {"nodes", "costs"}, "usage_limit"}, at the
+/// top or under "problem". Costs of 10^17 and more forbid.
+bool fromContestJson(const std::string &text, ShardingProblem &problem, std::string &error);
 
 } // namespace tenon::solver

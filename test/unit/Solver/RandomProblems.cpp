@@ -74,6 +74,13 @@ ShardingProblem randomProblem(const RandomOptions &options, std::mt19937 &random
       group.price.push_back(below(3) == 0 ? 0 : cost());
     problem.groups.push_back(std::move(group));
   }
+  for (int u = 0; u < options.uses; ++u) {
+    const int begin = below(10);
+    MemoryUse use{below(n), begin, begin + below(11 - begin), {}};
+    for (size_t s = 0; s < problem.nodes[use.node].costs.size(); ++s)
+      use.bytes.push_back(below(100));
+    problem.uses.push_back(std::move(use));
+  }
   return problem;
 }
 

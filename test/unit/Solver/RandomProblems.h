@@ -17,6 +17,7 @@ struct RandomOptions {
   int groups = 0;
   double forbidden = 0;  ///< Share of infinite costs.
   bool integers = false; ///< Small integer costs: many ties, exact sums.
+  int uses = 0;          ///< Memory uses, within ten points in time; no limit is set.
 };
 
 ShardingProblem randomProblem(const RandomOptions &options, std::mt19937 &random);
