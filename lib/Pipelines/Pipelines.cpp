@@ -76,6 +76,7 @@ LogicalResult tenon::buildCompilePipeline(OpPassManager &manager, const CompileO
   assign.memory = options.memory;
   for (const std::string &axis : options.replicateOver)
     assign.replicateOver.push_back(axis);
+  assign.dumpProblem = options.dumpProblem;
   assign.report = options.report;
   if (std::string why = checkOptions(assign); !why.empty()) {
     llvm::errs() << "tp-compile: " << why << "\n";

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace tenon::solver {
@@ -56,8 +57,8 @@ public:
 
   /// Greedy order by the size of the joint table, ties by index. `kept` stays (-1: none).
   EliminationOrder order(int32_t kept = -1) const;
-  /// True when the greedy order needs no joint table of more entries. Stops as soon as one does.
-  bool fits(int64_t entries) const;
+  /// The greedy order if it needs no joint table of more entries; stops as soon as one does.
+  std::optional<EliminationOrder> orderWithin(int64_t entries) const;
 
   /// Eliminates in this order; each joint table has at most order.largest entries. Returns the
   /// minimum.
@@ -72,7 +73,7 @@ public:
   std::vector<double> remaining(int32_t kept) const;
 
 private:
-  EliminationOrder orderWithin(double entries, int32_t kept) const;
+  EliminationOrder greedy(double limit, int32_t kept) const;
   double run(const EliminationOrder &order, double limit, std::vector<char> *split);
   void minimise(int32_t variable, const int32_t *bucket, int32_t bucketSize, const int32_t *out,
                 int32_t width, double *result);

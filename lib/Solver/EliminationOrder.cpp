@@ -13,16 +13,18 @@
 namespace tenon::solver {
 
 EliminationOrder CostNetwork::order(int32_t kept) const {
-  return orderWithin(std::numeric_limits<double>::infinity(), kept);
+  return greedy(std::numeric_limits<double>::infinity(), kept);
 }
 
-bool CostNetwork::fits(int64_t entries) const {
-  return orderWithin(static_cast<double>(entries), -1).largest <= static_cast<double>(entries);
+std::optional<EliminationOrder> CostNetwork::orderWithin(int64_t entries) const {
+  EliminationOrder order = greedy(std::log2(static_cast<double>(entries)) + 1e-9, -1);
+  if (order.variables.size() < sizes.size())
+    return std::nullopt;
+  return order;
 }
 
-/// Ends early, incomplete and with the size that was too large, beyond this many entries.
-EliminationOrder CostNetwork::orderWithin(double entries, int32_t kept) const {
-  const double limit = std::log2(entries) + 1e-9;
+/// Ends early, before the first joint table of more entries than 2^limit.
+EliminationOrder CostNetwork::greedy(double limit, int32_t kept) const {
   const size_t count = sizes.size();
   std::vector<std::vector<int32_t>> adjacent(count);
   for (const Table &table : tables)
@@ -62,9 +64,9 @@ EliminationOrder CostNetwork::orderWithin(double entries, int32_t kept) const {
     if (weight != current[variable] || variable == kept)
       continue;
     current[variable] = -1;
-    largest = std::max(largest, weight);
-    if (largest > limit)
+    if (weight > limit)
       break;
+    largest = std::max(largest, weight);
     const std::vector<int32_t> around = std::move(adjacent[variable]);
     result.variables.push_back(variable);
     result.neighbours.insert(result.neighbours.end(), around.begin(), around.end());

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Exact where the tables allow it, at once or after dominated strategies are gone. Otherwise a
-// bound by mini-buckets, and a choice by local search in large neighbourhoods: nodes are fixed
-// until the rest is narrow enough, the rest is solved exactly, and the fixed ones take turns.
+// Exact where the tables allow it, at once or after strategies are gone that no better choice can
+// have. Otherwise a bound by mini-buckets, and a choice by local search in large neighbourhoods:
+// nodes are fixed until the rest is narrow enough, the rest is solved exactly, and the fixed ones
+// take turns.
 
+#include "BoundPruning.h"
 #include "CostNetwork.h"
 #include "Dominance.h"
 #include "LocalSearch.h"
@@ -16,6 +18,15 @@ namespace tenon::solver {
 namespace {
 
 constexpr int kRounds = 8;
+constexpr int kPasses = 60;
+/// Another round of pruning takes less time than tables beyond this.
+constexpr int64_t kSmallTables = 1 << 18;
+/// Tables of the search, where nothing is exact any more: a bucket of this size takes milliseconds.
+constexpr int64_t kSearchTables = 1 << 19;
+/// Sums of the same costs in another order differ by less.
+constexpr double kRounding = 1e-9;
+/// Comparisons up to which dominated strategies are looked for: a second.
+constexpr double kComparisons = 5e8;
 
 /// Where in an order the joint table is largest: the variable and its neighbours.
 std::vector<int32_t> widest(const CostNetwork &network, const EliminationOrder &order) {
@@ -99,37 +110,136 @@ Solution solveInexactly(const ShardingProblem &problem, int64_t limit) {
   return solution;
 }
 
+bool solveExactly(const ShardingProblem &problem, int64_t tableLimit, Solution &solution) {
+  CostNetwork network = buildNetwork(problem);
+  const std::optional<EliminationOrder> order = network.orderWithin(tableLimit);
+  if (!order)
+    return false;
+  solution.bound = network.eliminate(*order);
+  solution.choice = network.choose();
+  solution.choice.resize(problem.nodes.size());
+  solution.exact = true;
+  solution.method = "exact elimination";
+  solution.largestTable = static_cast<int64_t>(order->largest);
+  return true;
+}
+
+/// A part of a problem and the way back to the whole.
+class Remainder {
+public:
+  explicit Remainder(const ShardingProblem &whole) : problem(whole) {
+    for (const Node &node : whole.nodes) {
+      std::vector<int32_t> &list = numbers.emplace_back(node.costs.size());
+      for (size_t s = 0; s < list.size(); ++s)
+        list[s] = static_cast<int32_t>(s);
+    }
+  }
+  void restrictTo(const KeptStrategies &kept) {
+    problem = restrictedTo(problem, kept);
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      std::vector<int32_t> fewer;
+      for (int32_t s : kept[i])
+        fewer.push_back(numbers[i][s]);
+      numbers[i] = std::move(fewer);
+    }
+  }
+  std::vector<int32_t> expand(const std::vector<int32_t> &choice) const {
+    std::vector<int32_t> result;
+    for (size_t i = 0; i < numbers.size(); ++i)
+      result.push_back(numbers[i][choice[i]]);
+    return result;
+  }
+
+  ShardingProblem problem;
+
+private:
+  std::vector<std::vector<int32_t>> numbers; ///< Of the whole, per node and strategy.
+};
+
+/// Comparisons that undominated() may need.
+double comparisons(const ShardingProblem &problem) {
+  auto size = [&](int32_t node) { return static_cast<double>(problem.nodes[node].costs.size()); };
+  double sum = 0;
+  for (const Edge &edge : problem.edges)
+    sum += size(edge.first) * size(edge.second) * (size(edge.first) + size(edge.second));
+  return sum;
+}
+
+/// Removes strategies until elimination fits: those that no choice better than the best known one
+/// can have, and dominated ones. Groups are relaxed at first, less so from round to round. When
+/// even the last round leaves too much, the rest goes to the search.
+Solution solveByPruning(const ShardingProblem &problem, int64_t tableLimit) {
+  Remainder rest(problem);
+  Solution best; // In terms of the whole.
+  best.method = "pruning by bound and exact elimination";
+  auto keep = [&](const std::vector<int32_t> &choice) {
+    const double value = costOf(rest.problem, choice);
+    if (value < best.objective) {
+      best.objective = value;
+      best.choice = rest.expand(choice);
+    }
+  };
+  bool last = false;
+  for (int64_t groupLimit = kGroupTableLimit; !last; groupLimit <<= 1) {
+    const Incidence incidence(rest.problem);
+    const CostNetwork network = buildRelaxation(rest.problem, groupLimit);
+    const Pruning pruning = pruneByBound(network, kPasses, [&](std::vector<int32_t> choice) {
+      if (costOf(rest.problem, choice) < best.objective || best.choice.empty()) {
+        improve(rest.problem, incidence, choice);
+        keep(choice);
+      }
+      return best.objective;
+    });
+    // What was removed costs at least as much as the best.
+    best.bound = std::max(best.bound, pruning.bound);
+    KeptStrategies kept(problem.nodes.size());
+    bool none = false;
+    for (size_t i = 0; i < kept.size(); ++i) {
+      for (size_t s = 0; s < pruning.may[i].size(); ++s)
+        if (pruning.may[i][s])
+          kept[i].push_back(static_cast<int32_t>(s));
+      none |= kept[i].empty();
+    }
+    if (none || pruning.bound >= best.objective * (1 - kRounding)) {
+      best.bound = best.objective;
+      best.exact = true;
+      return best;
+    }
+    rest.restrictTo(kept);
+    if (comparisons(rest.problem) <= kComparisons)
+      rest.restrictTo(undominated(rest.problem));
+    last = groupLimit == kGroupTableLimit << 4;
+    Solution part;
+    if (solveExactly(rest.problem, last ? tableLimit : std::min(tableLimit, kSmallTables), part)) {
+      keep(part.choice);
+      best.bound = std::min(part.bound, best.objective);
+      best.exact = true;
+      best.largestTable = part.largestTable;
+      return best;
+    }
+  }
+  Solution searched = solveInexactly(rest.problem, std::min(tableLimit, kSearchTables));
+  keep(searched.choice);
+  best.bound = std::max(best.bound, std::min(searched.bound, best.objective));
+  best.method = "local search, bounds by cost shifting and mini-buckets";
+  best.largestTable = searched.largestTable;
+  return best;
+}
+
 } // namespace
 
 Solution solveByElimination(const ShardingProblem &problem, int64_t tableLimit) {
-  auto solveExactly = [&](const ShardingProblem &part, Solution &solution) {
-    CostNetwork network = buildNetwork(part);
-    const EliminationOrder order = network.order();
-    if (order.largest > static_cast<double>(tableLimit))
-      return false;
-    solution.bound = network.eliminate(order);
-    solution.choice = network.choose();
-    solution.choice.resize(part.nodes.size());
-    solution.exact = true;
-    solution.largestTable = static_cast<int64_t>(order.largest);
-    return true;
-  };
-
   Solution solution;
-  if (!solveExactly(problem, solution)) {
-    const KeptStrategies kept = undominated(problem);
-    const ShardingProblem smaller = restrictedTo(problem, kept);
-    if (!solveExactly(smaller, solution))
-      solution = solveInexactly(smaller, tableLimit);
-    for (size_t i = 0; i < kept.size(); ++i)
-      solution.choice[i] = kept[i][solution.choice[i]];
-  }
+  if (!solveExactly(problem, std::min(tableLimit, kSmallTables), solution))
+    solution = solveByPruning(problem, tableLimit);
+  if (solution.choice.empty()) // Nothing of finite cost was found.
+    solution.choice.assign(problem.nodes.size(), 0);
   solution.objective = costOf(problem, solution.choice);
   solution.feasible = std::isfinite(solution.objective);
   solution.rawBound = solution.bound;
   // The same sum in another order: what is a rounding apart is equal, and a bound never exceeds its
   // objective.
-  const double rounding = solution.exact ? 1e-9 : 1e-12;
+  const double rounding = solution.exact ? kRounding : 1e-12;
   if (solution.feasible && solution.bound > solution.objective * (1 - rounding))
     solution.bound = solution.objective;
   // A bound that is met proves the choice best, however it was found; an infinite one, that there

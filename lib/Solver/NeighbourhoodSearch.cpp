@@ -79,8 +79,8 @@ struct NeighbourhoodSearch::Part {
 };
 
 NeighbourhoodSearch::NeighbourhoodSearch(const ShardingProblem &problem,
-                                         const MemoryTimeline &timeline, std::vector<int32_t> start,
-                                         uint32_t seed)
+                                         const MemoryTimeline &timeline,
+                                         const std::vector<int32_t> &start, uint32_t seed)
     : problem(problem), timeline(timeline), random(seed) {
   use(problem);
   adopt(start);

@@ -21,7 +21,7 @@ public:
   /// Starts from `start`, one strategy per node, which may be infeasible. The problem must outlive
   /// the search.
   NeighbourhoodSearch(const ShardingProblem &problem, const MemoryTimeline &timeline,
-                      std::vector<int32_t> start, uint32_t seed);
+                      const std::vector<int32_t> &start, uint32_t seed);
 
   /// One neighbourhood. `heat` from 1 to 0 is how much worse a result may be. Returns true when the
   /// best choice has improved.

@@ -50,8 +50,8 @@ private:
 
 class Builder {
 public:
-  Builder(const ShardingProblem &problem, int64_t groupTableLimit)
-      : problem(problem), groupTableLimit(groupTableLimit) {}
+  Builder(const ShardingProblem &problem, int64_t groupTableLimit, bool relaxed)
+      : problem(problem), groupTableLimit(groupTableLimit), relaxed(relaxed) {}
 
   CostNetwork build() {
     for (const Node &node : problem.nodes) {
@@ -69,9 +69,11 @@ private:
   void addGroup(const Group &group);
   const double *groupTable(const Group &group, int64_t entries);
   void addHelpers(const Group &group);
+  void addShares(const Group &group);
 
   const ShardingProblem &problem;
   int64_t groupTableLimit;
+  bool relaxed;
   CostNetwork network;
   /// Tables of groups seen so far, by hash of their content.
   std::unordered_multimap<uint64_t, std::pair<const Group *, const double *>> known;
@@ -126,13 +128,24 @@ void Builder::addGroup(const Group &group) {
   for (const Group::User &user : group.users)
     entries *= static_cast<double>(user.target.size());
   if (entries > static_cast<double>(groupTableLimit)) {
-    addHelpers(group);
+    relaxed ? addShares(group) : addHelpers(group);
     return;
   }
   std::vector<int32_t> scope{group.producer};
   for (const Group::User &user : group.users)
     scope.push_back(user.node);
   network.addTable(scope, groupTable(group, static_cast<int64_t>(entries)));
+}
+
+void Builder::addShares(const Group &group) {
+  for (const Group::User &user : group.users) {
+    double *costs = network.allocate(static_cast<int64_t>(group.form.size() * user.target.size()));
+    network.addTable({group.producer, user.node}, costs);
+    for (int32_t form : group.form)
+      for (int32_t target : user.target)
+        *costs++ = group.price[static_cast<int64_t>(form) * group.targets + target] /
+                   static_cast<double>(group.users.size());
+  }
 }
 
 void Builder::addHelpers(const Group &group) {
@@ -180,7 +193,11 @@ void Builder::addHelpers(const Group &group) {
 } // namespace
 
 CostNetwork buildNetwork(const ShardingProblem &problem, int64_t groupTableLimit) {
-  return Builder(problem, groupTableLimit).build();
+  return Builder(problem, groupTableLimit, false).build();
+}
+
+CostNetwork buildRelaxation(const ShardingProblem &problem, int64_t groupTableLimit) {
+  return Builder(problem, groupTableLimit, true).build();
 }
 
 } // namespace tenon::solver

@@ -23,4 +23,9 @@ inline constexpr int64_t kGroupTableLimit = 1 << 14;
 CostNetwork buildNetwork(const ShardingProblem &problem,
                          int64_t groupTableLimit = kGroupTableLimit);
 
+/// A network that costs at most as much, without helpers: in groups of more combinations each of k
+/// users pays 1/k of what it demands, which is exact while all demand the same.
+CostNetwork buildRelaxation(const ShardingProblem &problem,
+                            int64_t groupTableLimit = kGroupTableLimit);
+
 } // namespace tenon::solver

@@ -50,6 +50,7 @@ Solution solveBySearch(const ShardingProblem &original, const SearchLimits &limi
   };
   Solution solution;
   solution.largestTable = limits.tableLimit;
+  solution.method = "search in large neighbourhoods, Lagrangian bound";
   const MergedProblem merged(original);
   if (!merged.feasible()) {
     solution.bound = solution.rawBound = kInfinity;
@@ -110,7 +111,7 @@ Solution solveBySearch(const ShardingProblem &original, const SearchLimits &limi
 
 Solution solve(const ShardingProblem &problem, const SearchLimits &limits, int64_t tableLimit) {
   const bool limited = problem.memoryLimit != kNoLimit;
-  if (limited && !buildNetwork(problem).fits(tableLimit))
+  if (limited && !buildNetwork(problem).orderWithin(tableLimit))
     return solveBySearch(problem, limits);
   // A solution without the limit that happens to keep it is the best with it.
   Solution free = solveByElimination(problem, tableLimit);

@@ -187,8 +187,7 @@ private:
         "\"variables\": {5}, \"largest_table\": {6}}",
         solution.objective, solution.bound,
         solution.objective > 0 ? (solution.objective - solution.bound) / solution.objective : 0.0,
-        solution.exact ? "exact elimination" : "local search with a mini-bucket bound", memory,
-        built.variables.size(), solution.largestTable);
+        solution.method, memory, built.variables.size(), solution.largestTable);
     module->setAttr(kCertificateAttr, builder.getStringAttr(text));
     module->setAttr(kMachineAttr,
                     builder.getStringAttr(model.machine().name + " " + model.machine().digest()));

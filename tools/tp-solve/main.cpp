@@ -99,6 +99,7 @@ int main(int argc, char **argv) {
                                   ? (solution.objective - solution.bound) / solution.objective
                                   : 0.0},
                       {"proven", solution.exact},
+                      {"method", solution.method},
                       {"peak_bytes", peakMemory(problem, solution.choice)},
                       {"seconds", elapsed()},
                       {"reading_seconds", reading},

@@ -27,6 +27,8 @@ struct CompileOptions : mlir::PassPipelineOptions<CompileOptions> {
                              llvm::cl::init("shard")};
   ListOption<std::string> replicateOver{
       *this, "replicate-over", llvm::cl::desc("Axes that weights may stay replicated over")};
+  Option<std::string> dumpProblem{*this, "dump-problem",
+                                  llvm::cl::desc("File that gets the solver's problem, as JSON")};
   Option<bool> report{*this, "report", llvm::cl::desc("Print the table of choices to stderr"),
                       llvm::cl::init(false)};
 };

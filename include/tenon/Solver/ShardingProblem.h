@@ -70,9 +70,10 @@ struct Solution {
   /// The bound as the engine summed it, before it was compared with the objective: equal to the
   /// objective but for rounding when elimination was exact, and never above it.
   double rawBound = -kInfinity;
-  bool exact = false; ///< Elimination stayed within its table limit.
+  bool exact = false; ///< Proven: bound and objective are equal.
   bool feasible = false;
   int64_t largestTable = 0; ///< Entries of the widest elimination table.
+  std::string method;       ///< How choice and bound were found, in a few words.
 };
 
 /// Returns an empty string, or what is malformed: sizes, index ranges, negative or NaN costs.
@@ -98,10 +99,12 @@ Solution solveByBruteForce(const ShardingProblem &problem);
 ///
 /// The memory limit is not looked at: the answer is to the problem without it.
 ///
-/// When a joint table would exceed `tableLimit` entries, dominated strategies are removed first. If
-/// that is not enough the answer is no longer exact: the best choice that local search in large
-/// neighbourhoods finds, and a lower bound by mini-buckets; exact = false unless the two meet.
-/// Infeasible: exact and not feasible; not feasible without exact means that no choice was found.
+/// When a joint table would exceed `tableLimit` entries, strategies are removed that no choice
+/// better than one already found can have (soft arc consistency), and dominated ones, until
+/// elimination fits; that is still exact. If it never does, the answer is the best choice that
+/// local search in large neighbourhoods finds, and the better one of two lower bounds; exact =
+/// false unless they meet. Infeasible: exact and not feasible; not feasible without exact means
+/// that no choice was found.
 ///
 /// The same input gives the same choice; which of several optima is not promised.
 Solution solveByElimination(const ShardingProblem &problem, int64_t tableLimit = 10'000'000);

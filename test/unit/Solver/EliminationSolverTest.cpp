@@ -146,7 +146,7 @@ TEST(EliminationSolver, BoundHoldsWhenTheTablesDoNotFit) {
     }
     optimal += near(solution.objective, brute.objective);
   }
-  EXPECT_GT(inexact, 100);
+  EXPECT_GT(inexact, 5);
   // Local search is no proof, but it should rarely miss on problems this small.
   EXPECT_GT(optimal, 3600);
 }
