@@ -23,6 +23,6 @@ config.environment["OMP_NUM_THREADS"] = "1"
 
 llvm_config.with_environment("PATH", config.llvm_tools_dir, append_path=True)
 llvm_config.add_tool_substitutions(
-    ["tp-opt", "tp-run"], [os.path.join(config.tenon_build_dir, "bin")])
+    ["tp-opt", "tp-solve", "tp-run"], [os.path.join(config.tenon_build_dir, "bin")])
 llvm_config.add_tool_substitutions(
     ["FileCheck", "not", "count", "split-file"], [config.llvm_tools_dir])

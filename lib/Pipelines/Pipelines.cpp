@@ -5,6 +5,7 @@
 #include "tenon/Conversion/TPToPlan.h"
 #include "tenon/Dialect/Plan/Transforms/Passes.h"
 #include "tenon/Target/PlanEmitter.h"
+#include "tenon/Transforms/MemorySpec.h"
 #include "tenon/Transforms/Passes.h"
 
 #include "mlir/Pass/PassManager.h"
@@ -126,7 +127,12 @@ LogicalResult tenon::buildCompilePipeline(OpPassManager &manager, const CompileO
 
   manager.addPass(createConvertTPToPlanPass());
   manager.addPass(plan::createScheduleStreamsPass());
-  manager.addPass(plan::createAssignBuffersPass());
+  plan::AssignBuffersPassOptions buffers;
+  std::string error;
+  if (const auto demand = parseMemory(options.memory, error);
+      demand && demand->limit != std::numeric_limits<int64_t>::max())
+    buffers.memoryLimit = demand->limit;
+  manager.addPass(plan::createAssignBuffersPass(buffers));
   endOf("plan");
   return success();
 }

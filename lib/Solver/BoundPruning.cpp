@@ -229,11 +229,14 @@ private:
 
 } // namespace
 
-Pruning pruneByBound(const CostNetwork &network, int passes,
+Pruning pruneByBound(const CostNetwork &network, int passes, double enough,
                      const std::function<double(const std::vector<int32_t> &)> &offer) {
   Pruning result;
-  for (int32_t v = 0; v < network.variableCount(); ++v)
+  int64_t values = 0;
+  for (int32_t v = 0; v < network.variableCount(); ++v) {
     result.may.emplace_back(network.size(v), 1);
+    values += network.size(v);
+  }
   const double cap = Messages::capOf(network);
   std::optional<Messages> messages(std::in_place, network, cap);
   double upper = kInfinite;
@@ -261,7 +264,8 @@ Pruning pruneByBound(const CostNetwork &network, int passes,
     if (pass == 0 && 4 * upper < cap) // Smaller numbers, smaller roundings: begin again.
       messages.emplace(network, 4 * upper);
     idle = progress ? 0 : idle + 1;
-    if (best > upper * (1 - kRounding) || idle == 4)
+    if (best > upper * (1 - kRounding) || idle == 4 ||
+        static_cast<double>(result.removed) > enough * static_cast<double>(values))
       break;
   }
   result.bound = std::min(best, upper);

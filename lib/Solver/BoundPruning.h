@@ -24,8 +24,10 @@ struct Pruning {
 /// Up to `passes` passes over all variables, fewer when the bound has stopped growing. After each
 /// one, a solution that follows the shifted costs is shown to `offer`, which returns the best
 /// objective known; infinity when there is none. Every value of a variable may be removed: then
-/// nothing is better than that. Ends as soon as the bound meets it.
-Pruning pruneByBound(const CostNetwork &network, int passes,
+/// nothing is better than that. Ends as soon as the bound meets
+/// it, or more than the share `enough` of the values is gone: the rest may be better looked at in a
+/// smaller network.
+Pruning pruneByBound(const CostNetwork &network, int passes, double enough,
                      const std::function<double(const std::vector<int32_t> &)> &offer);
 
 } // namespace tenon::solver

@@ -2,6 +2,7 @@
 
 #include "DualBound.h"
 
+#include "BoundPruning.h"
 #include "ProblemNetwork.h"
 
 #include <algorithm>
@@ -9,14 +10,32 @@
 
 namespace tenon::solver {
 
-DualBound dualBound(const ShardingProblem &problem, const MemoryTimeline &timeline,
-                    int64_t tableLimit, int rounds, const std::function<bool()> &done,
-                    const std::function<double(const std::vector<int32_t> &)> &offer) {
+static constexpr int kPasses = 15;
+static constexpr double kReach = 0.05;
+
+/// A bound by shifting costs, and what it decodes.
+static double shiftedBound(const ShardingProblem &problem,
+                           const std::function<void(const std::vector<int32_t> &)> &show) {
+  double best = kInfinity;
+  const CostNetwork network = buildRelaxation(problem);
+  return pruneByBound(network, kPasses, 1,
+                      [&](const std::vector<int32_t> &choice) {
+                        if (const double value = costOf(problem, choice); value < best) {
+                          best = value;
+                          show(choice);
+                        }
+                        return best;
+                      })
+      .bound;
+}
+
+double dualBound(const ShardingProblem &problem, const MemoryTimeline &timeline, bool exactly,
+                 int rounds, const std::function<bool()> &done,
+                 const std::function<double(const std::vector<int32_t> &)> &offer) {
   const bool limited = problem.memoryLimit != kNoLimit && timeline.points() > 0;
   ShardingProblem priced = problem;
-  const EliminationOrder order = buildNetwork(priced).order();
-  DualBound result;
-  result.exact = order.largest <= static_cast<double>(tableLimit);
+  priced.uses.clear();
+  priced.memoryLimit = kNoLimit;
   std::vector<double> multipliers(timeline.points(), 0.0), sums(timeline.points() + 1, 0.0);
   double best = -kInfinity, theta = 1;
   int since = 0;
@@ -31,18 +50,24 @@ DualBound dualBound(const ShardingProblem &problem, const MemoryTimeline &timeli
           for (size_t s = 0; s < costs.size(); ++s)
             costs[s] += multiplier * static_cast<double>(span.bytes[s]);
     }
-    CostNetwork network = buildNetwork(priced);
-    std::vector<char> split;
-    double value =
-        result.exact ? network.eliminate(order) : network.eliminateWithin(order, tableLimit, split);
+    double value, upper = kInfinity;
+    std::vector<int32_t> choice;
+    if (exactly) {
+      Solution relaxed = solveByElimination(priced);
+      value = relaxed.bound;
+      choice = std::move(relaxed.choice);
+      upper = offer(choice);
+    } else {
+      value = shiftedBound(priced, [&](const std::vector<int32_t> &decoded) {
+        choice = decoded;
+        upper = offer(decoded);
+      });
+    }
     if (limited)
       value -= sums.back() * static_cast<double>(problem.memoryLimit);
-    std::vector<int32_t> choice = network.choose();
-    choice.resize(problem.nodes.size());
-    const double upper = offer(choice);
     if (value > best + 1e-9 * std::abs(best)) {
       since = 0;
-    } else if (++since == 6) {
+    } else if (++since == 3) {
       theta /= 2;
       since = 0;
     }
@@ -63,13 +88,13 @@ DualBound dualBound(const ShardingProblem &problem, const MemoryTimeline &timeli
     }
     if (norm == 0)
       break;
-    const double target = std::isfinite(upper) ? upper : value + std::abs(value) + 1e-9;
+    // An objective that is far off would make the steps too long.
+    const double target = std::min(upper, best + kReach * std::abs(best) + 1e-12);
     const double step = theta * std::max(target - value, 1e-6 * std::abs(target)) / norm;
     for (int32_t p = 0; p < timeline.points(); ++p)
       multipliers[p] = std::max(0.0, multipliers[p] + step * direction[p]);
   }
-  result.bound = best;
-  return result;
+  return best;
 }
 
 } // namespace tenon::solver

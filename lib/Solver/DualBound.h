@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // DualBound: a lower bound that takes the memory limit into account. Multipliers on the bytes at
 // each point in time price memory instead of forbidding it (Lagrangian relaxation, Held and Karp
-// 1971); what is left is minimised by elimination, or bounded by mini-buckets where that is too
-// wide. Steps follow Polyak (1969) towards the best objective known.
+// 1971); what is left is solved, or bounded where that takes too long. Steps follow Polyak (1969)
+// towards the best objective known.
 #pragma once
 
 #include "MemoryTimeline.h"
@@ -11,15 +11,11 @@
 
 namespace tenon::solver {
 
-struct DualBound {
-  double bound = 0;
-  bool exact = false; ///< The relaxation itself was solved exactly.
-};
-
-/// Raises the bound until `rounds` or `done` says stop. Each relaxed solution is shown to `offer`,
-/// feasible or not, which returns the best objective known by then.
-DualBound dualBound(const ShardingProblem &problem, const MemoryTimeline &timeline,
-                    int64_t tableLimit, int rounds, const std::function<bool()> &done,
-                    const std::function<double(const std::vector<int32_t> &)> &offer);
+/// Raises the bound until `rounds` or `done` says stop. `exactly`: relaxations go to
+/// solveByElimination, else their bound comes from shifting costs. Each relaxed solution is shown
+/// to `offer`, feasible or not, which returns the best objective known by then.
+double dualBound(const ShardingProblem &problem, const MemoryTimeline &timeline, bool exactly,
+                 int rounds, const std::function<bool()> &done,
+                 const std::function<double(const std::vector<int32_t> &)> &offer);
 
 } // namespace tenon::solver

@@ -8,6 +8,7 @@
 #include "CostNetwork.h"
 #include "Dominance.h"
 #include "LocalSearch.h"
+#include "NeighbourhoodSearch.h"
 #include "ProblemNetwork.h"
 
 #include <algorithm>
@@ -22,7 +23,8 @@ constexpr int kPasses = 60;
 /// Another round of pruning takes less time than tables beyond this.
 constexpr int64_t kSmallTables = 1 << 18;
 /// Tables of the search, where nothing is exact any more: a bucket of this size takes milliseconds.
-constexpr int64_t kSearchTables = 1 << 19;
+constexpr int64_t kSearchTables = 1 << 14;
+constexpr int kSearchRounds = 10;
 /// Sums of the same costs in another order differ by less.
 constexpr double kRounding = 1e-9;
 /// Comparisons up to which dominated strategies are looked for: a second.
@@ -150,6 +152,16 @@ public:
     return result;
   }
 
+  /// The whole's choice here; a strategy that is gone becomes the first.
+  std::vector<int32_t> reduce(const std::vector<int32_t> &choice) const {
+    std::vector<int32_t> result;
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      const auto at = std::find(numbers[i].begin(), numbers[i].end(), choice[i]);
+      result.push_back(at == numbers[i].end() ? 0 : static_cast<int32_t>(at - numbers[i].begin()));
+    }
+    return result;
+  }
+
   ShardingProblem problem;
 
 private:
@@ -170,6 +182,8 @@ double comparisons(const ShardingProblem &problem) {
 /// even the last round leaves too much, the rest goes to the search.
 Solution solveByPruning(const ShardingProblem &problem, int64_t tableLimit) {
   Remainder rest(problem);
+  rest.problem.uses.clear();
+  rest.problem.memoryLimit = kNoLimit;
   Solution best; // In terms of the whole.
   best.method = "pruning by bound and exact elimination";
   auto keep = [&](const std::vector<int32_t> &choice) {
@@ -180,10 +194,10 @@ Solution solveByPruning(const ShardingProblem &problem, int64_t tableLimit) {
     }
   };
   bool last = false;
-  for (int64_t groupLimit = kGroupTableLimit; !last; groupLimit <<= 1) {
+  for (int64_t groupLimit = kGroupTableLimit; !last;) {
     const Incidence incidence(rest.problem);
     const CostNetwork network = buildRelaxation(rest.problem, groupLimit);
-    const Pruning pruning = pruneByBound(network, kPasses, [&](std::vector<int32_t> choice) {
+    const Pruning pruning = pruneByBound(network, kPasses, 0.25, [&](std::vector<int32_t> choice) {
       if (costOf(rest.problem, choice) < best.objective || best.choice.empty()) {
         improve(rest.problem, incidence, choice);
         keep(choice);
@@ -208,7 +222,22 @@ Solution solveByPruning(const ShardingProblem &problem, int64_t tableLimit) {
     rest.restrictTo(kept);
     if (comparisons(rest.problem) <= kComparisons)
       rest.restrictTo(undominated(rest.problem));
-    last = groupLimit == kGroupTableLimit << 4;
+    // The lower the best known, the more can go.
+    if (!best.choice.empty()) {
+      const MemoryTimeline none(rest.problem);
+      NeighbourhoodSearch search(rest.problem, none, rest.reduce(best.choice), 1);
+      for (int round = 0; round < kSearchRounds; ++round)
+        if (search.round(0, kSearchTables))
+          keep(search.best());
+    }
+    // The same again while it helps much, else with tighter groups.
+    int64_t values = pruning.removed;
+    for (const std::vector<int32_t> &list : kept)
+      values += static_cast<int64_t>(list.size());
+    if (4 * pruning.removed <= values) {
+      last = groupLimit == kGroupTableLimit << 4;
+      groupLimit <<= 1;
+    }
     Solution part;
     if (solveExactly(rest.problem, last ? tableLimit : std::min(tableLimit, kSmallTables), part)) {
       keep(part.choice);
@@ -218,7 +247,7 @@ Solution solveByPruning(const ShardingProblem &problem, int64_t tableLimit) {
       return best;
     }
   }
-  Solution searched = solveInexactly(rest.problem, std::min(tableLimit, kSearchTables));
+  Solution searched = solveInexactly(rest.problem, std::min<int64_t>(tableLimit, 1 << 19));
   keep(searched.choice);
   best.bound = std::max(best.bound, std::min(searched.bound, best.objective));
   best.method = "local search, bounds by cost shifting and mini-buckets";

@@ -3,6 +3,7 @@
 #include "MemoryTimeline.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace tenon::solver {
 
@@ -75,6 +76,40 @@ MemoryTimeline::Excess MemoryTimeline::excess(const std::vector<int64_t> &change
     }
   }
   return result;
+}
+
+void forbidWhatNeverFits(ShardingProblem &problem) {
+  const MemoryTimeline timeline(problem);
+  auto leanest = [](const MemoryTimeline::Span &span) {
+    return *std::min_element(span.bytes.begin(), span.bytes.end());
+  };
+  const auto nodes = static_cast<int32_t>(problem.nodes.size());
+  std::vector<int64_t> base(timeline.points() + 1, 0);
+  for (int32_t node = 0; node < nodes; ++node)
+    for (const MemoryTimeline::Span &span : timeline.spans(node)) {
+      base[span.begin] += leanest(span);
+      base[span.end] -= leanest(span);
+    }
+  // most[k][p]: the largest of base over the points p .. p + 2^k - 1.
+  std::vector<std::vector<int64_t>> most(1);
+  int64_t held = 0;
+  for (int32_t p = 0; p < timeline.points(); ++p)
+    most[0].push_back(held += base[p]);
+  for (size_t k = 1; (size_t(1) << k) <= most[0].size(); ++k) {
+    std::vector<int64_t> &row = most.emplace_back();
+    for (size_t p = 0; p + (size_t(1) << k) <= most[0].size(); ++p)
+      row.push_back(std::max(most[k - 1][p], most[k - 1][p + (size_t(1) << (k - 1))]));
+  }
+  for (int32_t node = 0; node < nodes; ++node)
+    for (const MemoryTimeline::Span &span : timeline.spans(node)) {
+      const auto length = static_cast<uint32_t>(span.end - span.begin);
+      const int k = std::bit_width(length) - 1;
+      const int64_t others =
+          std::max(most[k][span.begin], most[k][span.end - (int32_t(1) << k)]) - leanest(span);
+      for (size_t s = 0; s < span.bytes.size(); ++s)
+        if (others + span.bytes[s] > problem.memoryLimit)
+          problem.nodes[node].costs[s] = kInfinity;
+    }
 }
 
 } // namespace tenon::solver

@@ -43,4 +43,7 @@ private:
   std::vector<std::vector<Span>> byNode;
 };
 
+/// Forbids strategies that exceed the limit even if every other node takes its leanest one.
+void forbidWhatNeverFits(ShardingProblem &problem);
+
 } // namespace tenon::solver

@@ -160,7 +160,10 @@ bool NeighbourhoodSearch::record() {
 /// what no term does, so there is more than one.
 std::vector<int32_t> NeighbourhoodSearch::pick() {
   const int32_t most = random() % 4 == 0 ? kLargePart : kSmallPart;
-  const size_t wanted = 2 + static_cast<size_t>(below(most));
+  // Half of them small: equal layers under one price all change or none do, and only a part that
+  // holds one of them changes it alone.
+  const int32_t bound = random() % 2 ? most : 2 + below(most) / 8;
+  const size_t wanted = 2 + static_cast<size_t>(below(bound));
   std::vector<int32_t> free, front, around;
   std::vector<char> seen(network.variableCount(), 0);
   auto reach = [&](int32_t variable) {

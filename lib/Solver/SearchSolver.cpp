@@ -3,6 +3,7 @@
 // its solutions are good starts where it is exact; the search has the rest of the time.
 
 #include "DualBound.h"
+#include "LeastMemory.h"
 #include "MergedProblem.h"
 #include "NeighbourhoodSearch.h"
 #include "ProblemNetwork.h"
@@ -16,30 +17,15 @@ namespace tenon::solver {
 namespace {
 
 constexpr int kDualRounds = 120;
+/// Choices up to which all are tried.
+constexpr double kTryAll = 2e4;
 /// A search that has not improved for so many rounds, and for twice as many as it took to get
 /// there, begins anew.
 constexpr int64_t kPatience = 300;
+/// Beyond so many, pruning a wide problem takes longer than it helps.
+constexpr size_t kManyNodes = 5000;
 /// Share of the time for the bound.
 constexpr double kDualShare = 0.1;
-
-/// Of each node the strategy that holds least over time; among equals the cheapest.
-std::vector<int32_t> leastMemory(const ShardingProblem &problem, const MemoryTimeline &timeline) {
-  std::vector<int32_t> choice(problem.nodes.size(), 0);
-  for (int32_t node = 0; node < static_cast<int32_t>(choice.size()); ++node) {
-    const std::vector<double> &costs = problem.nodes[node].costs;
-    std::pair<double, double> least{kInfinity, kInfinity};
-    for (int32_t s = 0; s < static_cast<int32_t>(costs.size()); ++s) {
-      double held = 0;
-      for (const MemoryTimeline::Span &span : timeline.spans(node))
-        held += static_cast<double>(span.bytes[s]) * (span.end - span.begin);
-      if (std::pair now{held, costs[s]}; std::isfinite(costs[s]) && now < least) {
-        least = now;
-        choice[node] = s;
-      }
-    }
-  }
-  return choice;
-}
 
 } // namespace
 
@@ -58,8 +44,21 @@ Solution solveBySearch(const ShardingProblem &original, const SearchLimits &limi
     return solution;
   }
   const ShardingProblem &problem = merged.problem();
+  double combinations = 1;
+  for (const Node &node : problem.nodes)
+    combinations *= static_cast<double>(node.costs.size());
+  if (combinations <= kTryAll) {
+    solution = solveByBruteForce(problem);
+    solution.method = "every choice tried";
+    if (solution.feasible) {
+      solution.choice = merged.expand(solution.choice);
+      solution.bound = solution.objective = evaluate(original, solution.choice);
+    }
+    solution.rawBound = solution.bound;
+    return solution;
+  }
   const MemoryTimeline timeline(problem);
-  const std::vector<int32_t> begin = leastMemory(problem, timeline);
+  const std::vector<int32_t> begin = leanest(problem, timeline);
   double best = kInfinity;
   auto search = std::make_unique<NeighbourhoodSearch>(problem, timeline, begin, limits.seed);
   auto keep = [&] {
@@ -73,8 +72,9 @@ Solution solveBySearch(const ShardingProblem &original, const SearchLimits &limi
   keep();
 
   const double dualSeconds = kDualShare * limits.seconds;
-  const DualBound dual = dualBound(
-      problem, timeline, limits.tableLimit, kDualRounds, [&] { return elapsed() > dualSeconds; },
+  const double dual = dualBound(
+      problem, timeline, limits.exactRelaxations, kDualRounds,
+      [&] { return elapsed() > dualSeconds; },
       [&](const std::vector<int32_t> &choice) {
         search->offer(choice);
         keep();
@@ -84,7 +84,7 @@ Solution solveBySearch(const ShardingProblem &original, const SearchLimits &limi
   for (int64_t round = 0; round < limits.rounds; ++round) {
     const double used = std::max(static_cast<double>(round) / static_cast<double>(limits.rounds),
                                  elapsed() / limits.seconds);
-    if (used >= 1 || best <= dual.bound * (1 + 1e-12))
+    if (used >= 1 || best <= dual * (1 + 1e-12))
       break;
     if (search->round(1 - used, limits.tableLimit)) {
       keep();
@@ -96,7 +96,7 @@ Solution solveBySearch(const ShardingProblem &original, const SearchLimits &limi
     }
   }
 
-  solution.bound = solution.rawBound = dual.bound;
+  solution.bound = solution.rawBound = dual;
   if (std::isfinite(best)) {
     solution.choice = merged.expand(solution.choice);
     solution.objective = evaluate(original, solution.choice);
@@ -109,9 +109,16 @@ Solution solveBySearch(const ShardingProblem &original, const SearchLimits &limi
   return solution;
 }
 
-Solution solve(const ShardingProblem &problem, const SearchLimits &limits, int64_t tableLimit) {
-  const bool limited = problem.memoryLimit != kNoLimit;
-  if (limited && !buildNetwork(problem).orderWithin(tableLimit))
+Solution solve(const ShardingProblem &original, const SearchLimits &limits, int64_t tableLimit) {
+  const bool limited = original.memoryLimit != kNoLimit;
+  ShardingProblem fitting;
+  if (limited) {
+    fitting = original;
+    forbidWhatNeverFits(fitting);
+  }
+  const ShardingProblem &problem = limited ? fitting : original;
+  if (limited && problem.nodes.size() > kManyNodes &&
+      !buildNetwork(problem).orderWithin(tableLimit))
     return solveBySearch(problem, limits);
   // A solution without the limit that happens to keep it is the best with it.
   Solution free = solveByElimination(problem, tableLimit);
@@ -121,7 +128,9 @@ Solution solve(const ShardingProblem &problem, const SearchLimits &limits, int64
   }
   if (free.exact && (free.feasible || free.bound == kInfinity))
     return free;
-  Solution searched = solveBySearch(problem, limits);
+  SearchLimits own = limits;
+  own.exactRelaxations = free.exact;
+  Solution searched = solveBySearch(problem, own);
   searched.bound = std::max(searched.bound, free.bound);
   searched.rawBound = std::max(searched.rawBound, free.rawBound);
   if (free.feasible && free.objective < searched.objective) {

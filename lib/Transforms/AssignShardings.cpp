@@ -6,6 +6,7 @@
 #include "MeshSpec.h"
 #include "ProblemBuilder.h"
 #include "ShardingReport.h"
+#include "tenon/Transforms/MemorySpec.h"
 #include "tenon/Transforms/Passes.h"
 
 #include "mlir/IR/Remarks.h"
@@ -26,8 +27,8 @@ using namespace tenon::tp;
 
 std::string tenon::checkOptions(const AssignShardingsPassOptions &options) {
   std::string error;
-  if (options.memory != "shard" && options.memory != "none")
-    return "unknown memory '" + options.memory + "'; expected shard or none";
+  if (!parseMemory(options.memory, error))
+    return error;
   if (!cost::loadMachine(options.machine, error) ||
       (!options.mesh.empty() && !parseMesh(options.mesh, error)))
     return error;
@@ -35,6 +36,10 @@ std::string tenon::checkOptions(const AssignShardingsPassOptions &options) {
 }
 
 namespace {
+
+/// Of the search under a memory limit: rounds, not seconds, so that a plan does not depend on the
+/// machine that compiles it.
+constexpr int64_t kSearchRounds = 200;
 
 struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
   using AssignShardingsPassBase::AssignShardingsPassBase;
@@ -53,7 +58,9 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
     cost::CostModel model(*cost::loadMachine(machine, why));
     ReshardPrices prices(mesh, model);
     BuildOptions options;
-    options.shardWeights = memory == "shard";
+    const MemoryDemand demand = *parseMemory(memory, why);
+    options.shardWeights = demand.shardWeights;
+    options.memoryLimit = demand.limit;
     for (const std::string &axis : replicateOver) {
       FailureOr<sharding::AxisList> axes =
           toAxes(ArrayAttr::get(&getContext(), StringAttr::get(&getContext(), axis)), mesh,
@@ -85,9 +92,15 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
       }
     }
     auto start = std::chrono::steady_clock::now();
-    solver::Solution solution = solver::solveByElimination(built->problem);
+    solver::SearchLimits limits;
+    limits.rounds = kSearchRounds;
+    solver::Solution solution = solver::solve(built->problem, limits);
     double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (!solution.feasible && demand.limit != solver::kNoLimit) {
+      explainMemory(module, *built, demand.limit);
+      return signalPassFailure();
+    }
     if (!solution.feasible) {
       emitError(module.getLoc())
           << "no assignment satisfies the pins and the demand that weights are sharded over every "
@@ -142,6 +155,21 @@ private:
       return std::nullopt;
     }
     return splitMesh(*given, module);
+  }
+
+  /// No plan within the limit: the least that would do, and what fills it.
+  void explainMemory(ModuleOp module, const BuiltProblem &built, int64_t limit) {
+    const std::vector<int32_t> lean = solver::leastMemory(built.problem);
+    InFlightDiagnostic diagnostic = emitError(module.getLoc());
+    diagnostic << "no assignment holds at most " << limit << " bytes per rank (memory=" << memory
+               << "); the least found is " << solver::peakMemory(built.problem, lean);
+    std::vector<std::pair<int64_t, int32_t>> largest;
+    for (const solver::MemoryUse &use : built.problem.uses)
+      largest.push_back({-use.bytes[lean[use.node]], use.node});
+    llvm::sort(largest);
+    for (auto [bytes, node] : ArrayRef(largest).take_front(3))
+      diagnostic.attachNote(built.variables[node].op->getLoc())
+          << built.problem.nodes[node].name << " holds " << -bytes << " of them";
   }
 
   void write(ModuleOp module, const sharding::Mesh &mesh, const BuiltProblem &built,

@@ -79,6 +79,8 @@ public:
     for (auto function : module.getOps<func::FuncOp>())
       if (failed(addValues(function)))
         return failure();
+    if (options.memoryLimit != solver::kNoLimit)
+      addMemory();
     return std::move(built);
   }
 
@@ -96,6 +98,8 @@ private:
   std::vector<Sharding> demands(OpOperand &use);
   int addVariable(Variable variable, std::vector<double> costs, std::string name);
   bool feedsKeysOrValues(Value value);
+  void addMemory();
+  int64_t localBytes(Type type, const Sharding &sharding);
 
   ModuleOp module;
   const sharding::Mesh &mesh;
@@ -458,6 +462,70 @@ LogicalResult ProblemBuilder::addValues(func::FuncOp function) {
     }
   }
   return success();
+}
+
+int64_t ProblemBuilder::localBytes(Type type, const Sharding &sharding) {
+  auto tensor = cast<RankedTensorType>(type);
+  return localType(tensor, sharding, mesh).getNumElements() * elementBytes(tensor.getElementType());
+}
+
+/// True for ops whose result is a view of an operand.
+static bool isView(Operation *op) { return isa<ReshapeOp, TransposeOp, BroadcastOp, SliceOp>(op); }
+
+/// Weights and arguments live throughout. A result lives from its op to the last use of it or of a
+/// view of it, and while an op runs, its operands are counted a second time, as copies that a
+/// reshard or a transpose makes. Fusion, writing in place and packing make the plan need less.
+void ProblemBuilder::addMemory() {
+  built.problem.memoryLimit = options.memoryLimit;
+  llvm::DenseMap<Operation *, int32_t> time;
+  int32_t now = 0;
+  for (auto function : module.getOps<func::FuncOp>())
+    for (Operation &op : function.getBody().front())
+      time[&op] = now++;
+  std::function<int32_t(Value)> lastUse = [&](Value value) {
+    int32_t last = time.lookup(value.getDefiningOp());
+    for (Operation *user : value.getUsers())
+      last = std::max(last, isView(user) ? lastUse(user->getResult(0)) : time.lookup(user));
+    return last;
+  };
+  int64_t arguments = 0;
+  for (auto function : module.getOps<func::FuncOp>())
+    for (Type type : function.getArgumentTypes())
+      arguments += localBytes(type, Sharding::replicated(cast<RankedTensorType>(type).getRank()));
+  if (!built.variables.empty())
+    built.problem.uses.push_back(
+        {0, 0, now, std::vector<int64_t>(built.problem.nodes.front().costs.size(), arguments)});
+  for (auto [index, variable] : llvm::enumerate(built.variables)) {
+    const auto node = static_cast<int32_t>(index);
+    if (variable.kind == Variable::Kind::Result)
+      continue;
+    if (variable.kind == Variable::Kind::Weight) {
+      solver::MemoryUse use{node, 0, now, {}};
+      for (const Sharding &sharding : variable.shardings)
+        use.bytes.push_back(
+            localBytes(cast<ml_program::GlobalOp>(variable.op).getType(), sharding));
+      built.problem.uses.push_back(std::move(use));
+      continue;
+    }
+    if (isFree(variable.op))
+      continue;
+    solver::MemoryUse copies{node, time.lookup(variable.op), time.lookup(variable.op) + 1, {}};
+    for (int s : variable.allowed) {
+      int64_t &bytes = copies.bytes.emplace_back(0);
+      for (OpOperand &operand : variable.op->getOpOperands())
+        if (!globalOf(operand.get(), symbols))
+          bytes += localBytes(operand.get().getType(),
+                              variable.table->operands[s][operand.getOperandNumber()]);
+    }
+    built.problem.uses.push_back(std::move(copies));
+    for (OpResult result : variable.op->getResults()) {
+      solver::MemoryUse use{node, time.lookup(variable.op), lastUse(result) + 1, {}};
+      for (int s : variable.allowed)
+        use.bytes.push_back(
+            localBytes(result.getType(), variable.table->results[s][result.getResultNumber()]));
+      built.problem.uses.push_back(std::move(use));
+    }
+  }
 }
 
 /// Numbers distinct shardings in order of appearance.

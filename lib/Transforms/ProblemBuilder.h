@@ -80,6 +80,8 @@ struct BuildOptions {
   bool shardWeights = true;
   /// Axes (indices) that weights may stay replicated over.
   sharding::AxisList replicateOver;
+  /// Bytes per rank; kNoLimit: memory is not looked at.
+  int64_t memoryLimit = solver::kNoLimit;
 };
 
 /// Builds the problem. Fails after emitting an error: an op without a rule, a pin that contradicts,

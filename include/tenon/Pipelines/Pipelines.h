@@ -23,7 +23,8 @@ struct CompileOptions : mlir::PassPipelineOptions<CompileOptions> {
                               llvm::cl::desc("Machine model: a shipped name or a JSON file"),
                               llvm::cl::init("cpu")};
   Option<std::string> memory{*this, "memory",
-                             llvm::cl::desc("shard: every weight uses every axis; none: no demand"),
+                             llvm::cl::desc("shard: every weight uses every axis; none: no "
+                                            "demand; 16GiB: at most so much per rank"),
                              llvm::cl::init("shard")};
   ListOption<std::string> replicateOver{
       *this, "replicate-over", llvm::cl::desc("Axes that weights may stay replicated over")};

@@ -89,6 +89,10 @@ double costOf(const ShardingProblem &problem, const std::vector<int32_t> &choice
 /// The most bytes that a choice holds at any time.
 int64_t peakMemory(const ShardingProblem &problem, const std::vector<int32_t> &choice);
 
+/// A choice of finite cost that holds little at its peak: each node's leanest strategy where their
+/// costs together are finite, else what elimination makes of prices on the bytes at the peaks.
+std::vector<int32_t> leastMemory(const ShardingProblem &problem);
+
 /// Tries everything. For tests: problems of at most ~10^7 combinations.
 Solution solveByBruteForce(const ShardingProblem &problem);
 
@@ -116,6 +120,9 @@ struct SearchLimits {
   int64_t rounds = 2000;
   int64_t tableLimit = 300'000; ///< Entries of an elimination table.
   uint32_t seed = 1;
+  /// Relaxations are solved by solveByElimination, not only bounded: for problems that it solves
+  /// exactly and soon when they have no memory limit.
+  bool exactRelaxations = false;
   /// Called with each better objective and the seconds since the start. May be empty.
   std::function<void(double objective, double seconds)> onBetter;
 };
@@ -125,8 +132,8 @@ struct SearchLimits {
 /// The search improves a choice in large neighbourhoods: some nodes are released, as many as
 /// elimination can solve together, and take the best values that memory allows, by multipliers on
 /// the bytes (simulated annealing accepts the result). The bound is the Lagrangian dual over the
-/// memory limit, with elimination or, where that is too wide, mini-buckets inside; exact = true
-/// only if they meet. Not feasible without exact means that no choice was found.
+/// memory limit; exact = true only if they meet. Not feasible without exact means that no choice was
+/// found.
 Solution solveBySearch(const ShardingProblem &problem, const SearchLimits &limits = {});
 
 /// The engine that fits: elimination without a memory limit, else or where elimination was not

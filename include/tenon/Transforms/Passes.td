@@ -44,7 +44,7 @@ def AssignShardingsPass : TenonPass<"tp-assign-shardings"> {
   let options = [
     Option<"mesh", "mesh", "std::string", "\"\"", "Axes and sizes, major to minor: tp:4 or node:2,tp:4; not needed where the module has a tp.mesh">,
     Option<"machine", "machine", "std::string", "\"cpu\"", "Machine model: a shipped name or a JSON file">,
-    Option<"memory", "memory", "std::string", "\"shard\"", "shard: every weight uses every axis, small ones excepted; none: no demand">,
+    Option<"memory", "memory", "std::string", "\"shard\"", "shard: every weight uses every axis, small ones excepted; none: no demand; bytes per rank such as 16GiB: the best plan within them">,
     ListOption<"replicateOver", "replicate-over", "std::string", "Axes that weights may stay replicated over">,
     Option<"dumpProblem", "dump-problem", "std::string", "\"\"", "File that gets the problem as JSON, for bug reports and solver tests">,
     Option<"report", "report", "bool", "false", "Print the table of choices to stderr">,

@@ -46,7 +46,7 @@ TEST(BoundPruning, ByHand) {
   problem.nodes = {{"a", {0, 5}}, {"b", {0, 0}}};
   problem.edges = {{0, 1, {0, 9, 9, 0}}};
   const CostNetwork network = buildNetwork(problem);
-  const Pruning pruning = pruneByBound(network, 10, [](const auto &) { return 4.0; });
+  const Pruning pruning = pruneByBound(network, 10, 1, [](const auto &) { return 4.0; });
   EXPECT_EQ(pruning.may[0], (std::vector<char>{1, 0}));
   EXPECT_EQ(pruning.may[1], (std::vector<char>{1, 0}));
   EXPECT_EQ(pruning.bound, 0);
@@ -69,10 +69,11 @@ TEST(BoundPruning, KeepsEverythingBetter) {
     const CostNetwork network =
         relaxed ? buildRelaxation(problem, 1) : buildNetwork(problem, 1 << 10);
     double upper = known;
-    const Pruning pruning = pruneByBound(network, 20, [&](std::vector<int32_t> choice) {
-      choice.resize(problem.nodes.size());
-      return upper = std::min(upper, costOf(problem, choice));
-    });
+    const Pruning pruning =
+        pruneByBound(network, 20, k % 3 ? 1 : 0.25, [&](std::vector<int32_t> choice) {
+          choice.resize(problem.nodes.size());
+          return upper = std::min(upper, costOf(problem, choice));
+        });
     EXPECT_LE(pruning.bound, upper) << k;
     EXPECT_LE(std::min(pruning.bound, twin.objective), twin.objective) << k;
     if (upper > twin.objective * (1 + 1e-9) + 1e-12) {

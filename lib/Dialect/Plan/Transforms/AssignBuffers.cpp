@@ -23,6 +23,9 @@ struct AssignBuffersPass : impl::AssignBuffersPassBase<AssignBuffersPass> {
     FailureOr<plan::Plan> plan = exportPlan(getOperation());
     if (failed(plan))
       return signalPassFailure();
+    int64_t weights = 0;
+    for (const plan::Weight &weight : plan->weights)
+      weights += weight.elements * plan::byteWidth(weight.type);
     for (auto [op, entry] : llvm::zip_equal(getOperation().getOps<EntryOp>(), plan->entries)) {
       if (inPlace)
         coalesceInPlace(entry);
@@ -32,6 +35,12 @@ struct AssignBuffersPass : impl::AssignBuffersPassBase<AssignBuffersPass> {
       entry.liveBytesBound = liveBytesBound(problem);
       if (entry.arenaBytes < 0) {
         op.emitOpError() << "internal error: packed buffers overlap";
+        return signalPassFailure();
+      }
+      if (memoryLimit > 0 && weights + entry.arenaBytes > memoryLimit) {
+        op.emitOpError() << "holds " << weights + entry.arenaBytes << " bytes per rank, " << weights
+                         << " of weights and " << entry.arenaBytes
+                         << " in its arena: more than the memory limit of " << memoryLimit;
         return signalPassFailure();
       }
       for (auto [buffer, offset] : llvm::zip_equal(entry.buffers, offsets))

@@ -24,10 +24,11 @@ def AssignBuffersPass : PlanPass<"plan-assign-buffers"> {
     First an all_reduce takes over the buffer of its operand where that dies there. Then
     buffers whose lives may overlap on two streams get disjoint places, multiples of 64 bytes. Inputs live for the whole step, so
     that a step can be repeated; outputs live to its end. Writes `arena_bytes`, and `live_bytes_bound`: the largest
-    sum of live bytes, which no packing can go below.
+    sum of live bytes, which no packing can go below. Fails when the weights and an arena together exceed `memory-limit`.
   }];
   let options = [
     Option<"inPlace", "in-place", "bool", "true", "Let an all_reduce write over its operand where that dies there">,
+    Option<"memoryLimit", "memory-limit", "int64_t", "0", "Bytes of weights and arena per rank; 0: any">,
   ];
 }
 
