@@ -419,7 +419,7 @@ class Graph:
         return "\n".join([*self.globals, f"func.func @forward({', '.join(self.arguments)}) -> ({results}) {{", body, f"return {returned} : {types}", "}"])
 
 
-MESHES = ["tp:2", "tp:2", "tp:3", "tp:4", "tp:4", "dp:2,tp:2"]
+MESHES = ["tp:2", "tp:3", "tp:4", "tp:4", "dp:2,tp:2", "dp:2,tp:2", "node:2,tp:3", "a:2,b:2,c:2"]
 
 
 def random_pins(graph, rng, axes, ranks, share):
@@ -429,8 +429,14 @@ def random_pins(graph, rng, axes, ranks, share):
         if rng.random() >= share:
             continue
         taken = [a for a in axes if rng.random() < 0.85]
-        if len(taken) == 2 and factors and rng.random() < 0.5:
-            pins[line] = "{tp.strategy = #tp.strategy<" + f'"{rng.choice(factors)}" = {{"{taken[0]}", "{taken[1]}"}}' + ">}"
+        if len(taken) >= 2 and factors and rng.random() < 0.5:  # Several axes on one dimension.
+            rng.shuffle(taken)
+            several = taken[:rng.randrange(2, len(taken) + 1)]
+            axes_of = {rng.choice(factors): several}
+            for axis in taken[len(several):]:
+                axes_of.setdefault(rng.choice(factors), [axis])
+            listed = [f'"{f}" = {{' + ", ".join(f'"{a}"' for a in chosen) + "}" for f, chosen in axes_of.items()]
+            pins[line] = "{tp.strategy = #tp.strategy<" + ", ".join(listed) + ">}"
             continue
         chosen = rng.sample(factors, min(len(factors), len(taken)))
         listed = ", ".join(f'"{f}" = {{"{a}"}}' for f, a in zip(chosen, taken))
