@@ -105,11 +105,12 @@ class KeyResolver:
     """Maps names of parameters and persistent buffers to checkpoint keys.
 
     `tied` maps a tied name to its source (`{"lm_head.weight": "transformer.wte.weight"}`); `prefix` is the model's
-    base_model_prefix. With `tensors` None (a config alone) a name is its own key, tied ones resolved.
+    base_model_prefix; `renamed` maps names of today to keys that older checkpoints have. With `tensors` None (a config alone) a name is its own key, tied ones resolved.
     """
 
-    def __init__(self, tensors: dict[str, Stored] | None, tied: dict[str, str], prefix: str):
+    def __init__(self, tensors: dict[str, Stored] | None, tied: dict[str, str], prefix: str, renamed: dict[str, str] | None = None):
         self._tensors = tensors
+        self._renamed = renamed or {}
         self._tied = tied
         self._prefix = prefix + "." if prefix else ""
 
@@ -125,16 +126,27 @@ class KeyResolver:
         source = self.source(name)
         return [source] + sorted(n for n in self._tied if self.source(n) == source and n != source)
 
+    def _found(self, candidate: str) -> list[str]:
+        """The keys of the checkpoint that the name may stand for; itself before all others."""
+        if candidate in self._tensors:
+            return [candidate]
+        spellings = [candidate]
+        if self._prefix:
+            spellings.append(self._prefix + candidate)
+            if candidate.startswith(self._prefix):
+                spellings.append(candidate[len(self._prefix):])
+        spellings += [self._renamed[s] for s in spellings if s in self._renamed]
+        return [s for s in spellings if s in self._tensors]
+
+    def absent(self, name: str) -> bool:
+        """True when a checkpoint was given and no key of it fits."""
+        return self._tensors is not None and not any(self._found(candidate) for candidate in self.group(name))
+
     def resolve(self, name: str, shape: tuple[int, ...]) -> tuple[str, Stored | None]:
         if self._tensors is None:
             return self.source(name), None
         for candidate in self.group(name):
-            spellings = [candidate]
-            if self._prefix:
-                spellings.append(self._prefix + candidate)
-                if candidate.startswith(self._prefix):
-                    spellings.append(candidate[len(self._prefix):])
-            found = [candidate] if candidate in self._tensors else [s for s in spellings if s in self._tensors]
+            found = self._found(candidate)
             if len(found) > 1:
                 raise ExportError(f"{name}: expected one key in the checkpoint, found {' and '.join(found)}")
             if found:

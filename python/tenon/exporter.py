@@ -15,6 +15,7 @@ from typing import Any, Callable, Sequence
 
 import torch
 from safetensors.torch import save
+from torch.overrides import TorchFunctionMode
 
 from tenon import lower_contractions, lower_elementwise, lower_shapes, version  # noqa: F401 (the handlers register themselves)
 from tenon.checkpoint import KeyResolver, Stored, read_checkpoint
@@ -39,9 +40,27 @@ def _plain_kernels():
         torch.backends.mha.set_fastpath_enabled(before)
 
 
+class _ListsAsSlices(TorchFunctionMode):
+    """x[:, [-1]] as slices: on the meta device the tensor that torch makes of the list has no data."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.__getitem__:
+            index = list(args[1]) if isinstance(args[1], tuple) else [args[1]]
+            lists = [i for i, part in enumerate(index) if isinstance(part, list) and part and all(type(n) is int for n in part)]
+            # Several lists, or a tensor beside one, would select together.
+            if len(lists) == 1 and not any(isinstance(part, torch.Tensor | int) for part in index):
+                at, parts = lists[0], []
+                for n in index[lists[0]]:
+                    index[at] = slice(n, n + 1 or None)
+                    parts.append(args[0][tuple(index)])
+                dim = at - len(index) if Ellipsis in index[:at] else at
+                return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+        return function(*args, **(kwargs or {}))
+
+
 def trace(module: torch.nn.Module, args: Sequence[Any], kwargs: dict[str, Any]) -> torch.export.ExportedProgram:
     """torch.export without decompositions; its errors become ours, and ours pass through."""
-    with torch.inference_mode(), _plain_kernels():
+    with torch.inference_mode(), _plain_kernels(), _ListsAsSlices():
         try:
             return torch.export.export(module, tuple(args), kwargs, strict=False)
         except TenonError:
@@ -131,7 +150,7 @@ def export_hf(path: str | pathlib.Path, out_dir: str | pathlib.Path, *, batch: i
     extra = hf_models.extra_arguments(model, logits)
     tied = dict(getattr(model.module, "all_tied_weights_keys", None) or {})
     tensors = read_checkpoint(model.directory) if model.directory else None
-    resolver = KeyResolver(tensors, tied, getattr(model.module, "base_model_prefix", ""))
+    resolver = KeyResolver(tensors, tied, getattr(model.module, "base_model_prefix", ""), hf_models.renamed_keys(model.module, tensors or ()))
 
     def resolve(name: str, shape: tuple[int, ...], element: str) -> tuple[str, str | None]:
         key, stored = resolver.resolve(name, shape)
@@ -140,7 +159,7 @@ def export_hf(path: str | pathlib.Path, out_dir: str | pathlib.Path, *, batch: i
         return key, stored.element if stored else None
 
     state = ModuleState(resolve)
-    buffers = hf_models.non_persistent_buffers(model.module)
+    buffers = hf_models.buffers_without_key(model.module, resolver.absent)
     functions = []
     for length in seq:
         given = hf_models.example_inputs(model, names, batch, length)
@@ -150,7 +169,7 @@ def export_hf(path: str | pathlib.Path, out_dir: str | pathlib.Path, *, batch: i
         keep = list(outputs or hf_models.default_outputs(model, found))
         order = input_names(program.call_spec.in_spec, [])
         graph = build_graph(program, order, keep, buffers)
-        if not any(op_name(n).startswith("tenon.attention") for n in graph.nodes):
+        if model.config._attn_implementation == hf_attention.NAME and not any(op_name(n).startswith("tenon.attention") for n in graph.nodes):
             raise ExportError(f"{model.class_name}: no attention went through the registry of transformers, so its mask cannot be followed")
         entry = "forward" if len(seq) == 1 else f"forward_s{length}"
         describe = lambda name: (hf_models.input_range(model, name), name == "attention_mask")

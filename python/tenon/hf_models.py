@@ -11,9 +11,12 @@ import dataclasses
 import inspect
 import json
 import pathlib
+from collections.abc import Callable, Iterable
 
 import torch
 import transformers
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming, apply_renamings
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -73,6 +76,16 @@ def choose_class(config: transformers.PretrainedConfig, name: str | None) -> typ
     return found
 
 
+def attention_of(cls: type, config: transformers.PretrainedConfig) -> str:
+    """How the class is told to compute attention: through our functions where its modelling file calls the registry of transformers, else by torch's
+    scaled_dot_product_attention, else as the plain ops of eager attention. Masks are part of the graph in the last two."""
+    if getattr(config, "attn_logit_softcapping", None):  # tanh between scores and softmax, which the op has no place for.
+        return "eager"
+    if getattr(cls, "_supports_attention_backend", False) or hasattr(inspect.getmodule(cls), "ALL_ATTENTION_FUNCTIONS"):
+        return hf_attention.NAME
+    return "sdpa" if getattr(cls, "_supports_sdpa", False) else "eager"
+
+
 def build(path: str | pathlib.Path, class_name: str | None = None, dtype: str = "f32") -> HfModel:
     """Builds the model of a directory or config file on the meta device."""
     if dtype not in DTYPES:
@@ -81,13 +94,11 @@ def build(path: str | pathlib.Path, class_name: str | None = None, dtype: str = 
     if getattr(config, "quantization_config", None):
         raise ExportError(f"{path}: quantised weights are not supported")
     cls = choose_class(config, class_name)
-    if not getattr(cls, "_supports_attention_backend", False):
-        raise ExportError(f"{cls.__name__} does not call attention through the registry of transformers, so its mask cannot be followed; "
-                          "export it as a plain module with scaled_dot_product_attention, or choose another class with --class")
-    config._attn_implementation = hf_attention.NAME
+    implementation = attention_of(cls, config)
+    config._attn_implementation = implementation
     for sub in getattr(config, "sub_configs", {}):
         if getattr(config, sub, None) is not None:
-            getattr(config, sub)._attn_implementation = hf_attention.NAME
+            getattr(config, sub)._attn_implementation = implementation
     previous = torch.get_default_dtype()
     torch.set_default_dtype(DTYPES[dtype])
     try:
@@ -99,17 +110,26 @@ def build(path: str | pathlib.Path, class_name: str | None = None, dtype: str = 
         torch.set_default_dtype(previous)
     masked = modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES.get(config.model_type)
     decoder = bool(getattr(config, "is_decoder", False) or not masked) and not getattr(config, "is_encoder_decoder", False)
-    return HfModel(module, config, directory, decoder)
+    return HfModel(module, config, directory, decoder and not cls.__name__.endswith("EncoderModel"))
 
 
-def non_persistent_buffers(model: torch.nn.Module) -> dict[str, torch.Tensor | str]:
-    """Real values of the buffers that stand in no checkpoint, by name; a string is the reason why there are none.
+def renamed_keys(model: torch.nn.Module, keys: Iterable[str]) -> dict[str, str]:
+    """For checkpoint keys that transformers renames when it loads this model (embed_out.weight is lm_head.weight now): new name to key."""
+    renamings = [t for t in get_model_conversion_mapping(model) if isinstance(t, WeightRenaming)]
+    named = {key: apply_renamings(key, renamings) for key in keys} if renamings else {}
+    return {name: key for key, name in named.items() if name != key}
+
+
+def buffers_without_key(model: torch.nn.Module, absent: Callable[[str], bool]) -> dict[str, torch.Tensor | str]:
+    """Real values of the buffers that stand in no checkpoint, by name: non-persistent ones, and persistent ones whose key is `absent` (old checkpoints
+    keep them elsewhere). A string is the reason why there is no value.
 
     `_init_weights` runs twice, on buffers filled with zeros and with ones: what it does not write differs.
     """
     found: dict[str, torch.Tensor | str] = {}
     for path, module in model.named_modules():
-        names = [n for n in module._non_persistent_buffers_set if module._buffers.get(n) is not None]
+        names = [n for n, buffer in module._buffers.items()
+                 if buffer is not None and (n in module._non_persistent_buffers_set or absent(f"{path}.{n}" if path else n))]
         meta = {n: module._buffers[n] for n in names if module._buffers[n].device.type == "meta"}
         results = []
         try:
@@ -128,7 +148,7 @@ def non_persistent_buffers(model: torch.nn.Module) -> dict[str, torch.Tensor | s
             elif torch.equal(results[0][name], results[1][name]):
                 found[full] = results[0][name]
             else:
-                found[full] = f"the non-persistent buffer {full} is not created again by {type(model).__name__}._init_weights"
+                found[full] = f"the buffer {full} stands in no checkpoint and is not created again by {type(model).__name__}._init_weights"
     return found
 
 

@@ -174,3 +174,16 @@ def lower_attention(c: Lowering, node: torch.fx.Node) -> Value:
     mask = c.convert(c.get(arguments["mask"]), "i1") if arguments["mask"] is not None else None
     bias = c.convert(c.get(arguments["bias"]), q.element) if arguments["bias"] is not None else None
     return write_sdpa(c, q, k, v, mask, bias, arguments["scale"], arguments["causal"])
+
+
+@lowers("aten.cumsum")
+def lower_cumsum(c: Lowering, node: torch.fx.Node) -> Value:
+    """A product with a triangle of ones, in f32: integers are exact up to 2^24."""
+    arguments, result = c.arguments(node), c.result_type(node)
+    x = c.operand(arguments["self"], "f32" if result.element != "bf16" else "bf16")
+    dim = arguments["dim"] % len(x.shape)
+    triangle = c.convert(c.tensor_constant(torch.ones(x.shape[dim], x.shape[dim]).tril(), node), x.element)
+    letters = FREE[:len(x.shape)]
+    summed = c.matmul(f"{letters},n{letters[dim]}->{letters[:dim]}{letters[dim + 1:]}n", x, triangle)
+    order = [*range(dim), len(letters) - 1, *range(dim, len(letters) - 1)]
+    return c.convert(c.transpose(summed, order), result.element)

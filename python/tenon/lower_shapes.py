@@ -174,3 +174,19 @@ def lower_index_select(c: Lowering, node: torch.fx.Node) -> Value:
         raise c.refuse(node, "only rows (dimension 0) can be selected by index")
     result = Type(ids.shape + x.shape[1:], x.element)
     return c.writer.op(f"embedding {ids}, {x} : ({ids.type}, {x.type}) -> {result}", result)
+
+
+@lowers("aten.gather")
+def lower_gather(c: Lowering, node: torch.fx.Node) -> Value:
+    """Only from a constant whose rows are all equal along every other dimension: a lookup in one vector."""
+    arguments = c.arguments(node)
+    source, dim = arguments["self"], arguments["dim"]
+    data = c.graph.constants.get(source)
+    if data is None:
+        raise c.refuse(node, "gather is supported from constants only")
+    rows = data.movedim(dim, -1).reshape(-1, data.shape[dim])
+    if not bool((rows == rows[0]).all()):
+        raise c.refuse(node, "gather is supported from constants that vary along one dimension only")
+    ids, table = c.get(arguments["index"]), c.tensor_constant(rows[0].contiguous(), node)
+    result = Type(ids.shape, table.element)
+    return c.writer.op(f"embedding {ids}, {table} : ({ids.type}, {table.type}) -> {result}", result)

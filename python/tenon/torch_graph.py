@@ -197,7 +197,7 @@ def _add_placeholder(leaves: _Leaves, node: torch.fx.Node, program: ExportedProg
         leaves.weights[node] = Weight(signature.inputs_to_parameters[node.name], fake)
     elif node.name in signature.inputs_to_buffers:
         name = signature.inputs_to_buffers[node.name]
-        if name not in signature.non_persistent_buffers:
+        if name not in signature.non_persistent_buffers and name not in non_persistent:
             leaves.weights[node] = Weight(name, fake)
             return
         leaves.add_constant(node, non_persistent.get(name, program.constants.get(name)), f"the non-persistent buffer {name} has no data")
@@ -254,7 +254,7 @@ def build_graph(program: ExportedProgram, names: list[str], keep_outputs: list[s
     """The live graph of `program`.
 
     `names` are the public names of the user inputs in order. `keep_outputs` selects results by name (None: all).
-    `non_persistent` gives the data of buffers that stand in no checkpoint; a string instead of data is the reason why there is
+    `non_persistent` gives the data of buffers that stand in no checkpoint (persistent ones may be among them); a string instead of data is the reason why there is
     none, reported when the graph needs it.
     """
     program = without_mutation(program)

@@ -77,6 +77,18 @@ def test_random_models_equal_pytorch(tmp_path, name):
         assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max(), f"tp {tp}"
 
 
+@pytest.mark.parametrize("name", hf_cases.more_cases())
+def test_other_families_equal_pytorch(tmp_path, name):
+    case = hf_cases.more_cases()[name]
+    model = hf_cases.save(case, tmp_path / "hf")
+    given = hf_cases.inputs(case, 2, 11, case.output == "last_hidden_state")
+    expected = hf_cases.reference(model, given, case.output)
+    tenon.export_hf(tmp_path / "hf", tmp_path / "out", batch=2, seq=[11])
+    for mesh in ("tp:3", "node:2,tp:2"):
+        found = tenon.run(tenon.compile(tmp_path / "out", mesh=mesh), given, local_ranks=True, threads=1)[case.output]
+        assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max(), mesh
+
+
 def uneven_cases() -> dict[str, hf_cases.Case]:
     t = transformers
     common = {"num_hidden_layers": 2, "vocab_size": 257, "max_position_embeddings": 32, **hf_cases.TOKENS}
@@ -96,9 +108,9 @@ def test_heads_that_do_not_divide(tmp_path, name):
     given = hf_cases.inputs(case, 1, 9, False)
     expected = hf_cases.reference(model, given, case.output)
     tenon.export_hf(tmp_path / "hf", tmp_path / "out", batch=1, seq=[9])
-    for tp in (3, 4, 5):
-        found = tenon.run(tenon.compile(tmp_path / "out", tp=tp), given, local_ranks=True, threads=1)[case.output]
-        assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max(), f"tp {tp}"
+    for mesh in ("tp:3", "tp:4", "tp:5", "node:2,tp:2", "a:2,b:2,c:2"):
+        found = tenon.run(tenon.compile(tmp_path / "out", mesh=mesh), given, local_ranks=True, threads=1)[case.output]
+        assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max(), mesh
 
 
 def test_last_logits_and_several_lengths(tmp_path):

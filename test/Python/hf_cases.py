@@ -35,6 +35,29 @@ def cases() -> dict[str, Case]:
     }
 
 
+def more_cases() -> dict[str, Case]:
+    """Families whose structure differs from those of cases(): positions, projections, blocks."""
+    t = transformers
+    few = {**COMMON, **TOKENS}
+    gqa = {**few, "num_key_value_heads": 2}
+    return {
+        "bloom": Case(t.BloomConfig(hidden_size=32, n_layer=2, n_head=4, vocab_size=101, **TOKENS), t.BloomForCausalLM),  # ALiBi, interleaved QKV
+        "falcon": Case(t.FalconConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_kv_heads=2, vocab_size=101,
+                                      new_decoder_architecture=True, alibi=False, **TOKENS), t.FalconForCausalLM),  # QKV by groups, parallel block
+        "falcon-7b": Case(t.FalconConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, vocab_size=101, multi_query=True,
+                                         parallel_attn=True, alibi=False, **TOKENS), t.FalconForCausalLM),  # one KV head
+        "gemma2": Case(t.Gemma2Config(**gqa, head_dim=8), t.Gemma2ForCausalLM),  # soft caps
+        "gptj": Case(t.GPTJConfig(n_embd=32, n_layer=2, n_head=4, n_positions=64, rotary_dim=4, vocab_size=101, **TOKENS), t.GPTJForCausalLM),
+        "gpt-neox": Case(t.GPTNeoXConfig(**few, rotary_pct=0.5), t.GPTNeoXForCausalLM),  # interleaved QKV, parallel block, an old key of the head
+        "phi": Case(t.PhiConfig(**few, partial_rotary_factor=0.5), t.PhiForCausalLM),
+        "phi3": Case(t.Phi3Config(**gqa), t.Phi3ForCausalLM),  # fused gate and up
+        "roberta": Case(t.RobertaConfig(**few), t.RobertaModel, "last_hidden_state"),  # positions counted from the ids
+        "stablelm": Case(t.StableLmConfig(**gqa, partial_rotary_factor=0.5), t.StableLmForCausalLM),
+        "t5": Case(t.T5Config(d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, vocab_size=101, **TOKENS), t.T5EncoderModel,
+                   "last_hidden_state"),  # relative bias shared by all layers
+    }
+
+
 def randomise(model: torch.nn.Module) -> torch.nn.Module:
     """Weights large enough that every op matters: norms away from 1, biases away from 0."""
     generator = torch.Generator().manual_seed(7)
@@ -46,7 +69,7 @@ def randomise(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def save(case: Case, directory: pathlib.Path, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
-    case.config._attn_implementation = "sdpa"
+    case.config._attn_implementation = "sdpa" if getattr(case.cls, "_supports_sdpa", False) else "eager"
     model = randomise(case.cls(case.config)).to(dtype)
     model.save_pretrained(directory)
     return model.float()

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tenon.checkpoint import load_tensors
 from tenon.interpret import interpret
 
-CASES = hf_cases.cases()
+CASES = {**hf_cases.cases(), **hf_cases.more_cases()}
 
 
 def compute(out, given, *directories, **options):
@@ -27,7 +27,7 @@ def compute(out, given, *directories, **options):
 def test_equals_pytorch(name, tmp_path):
     case = CASES[name]
     model = hf_cases.save(case, tmp_path / "hf")
-    encoder = name == "bert"
+    encoder = case.output == "last_hidden_state"
     out = tenon.export_hf(tmp_path / "hf", tmp_path / "out", batch=2, seq=[9])
     given = hf_cases.inputs(case, 2, 9, mask=encoder)
     want = hf_cases.reference(model, given, case.output)
@@ -174,14 +174,10 @@ def test_accepts_a_sliding_window_as_long_as_the_sequence(tmp_path):
     tenon.export_hf(tmp_path, tmp_path / "out", batch=1, seq=[8])
 
 
-def test_refuses_a_soft_cap_by_name(tmp_path):
-    config = transformers.Gemma2Config(**hf_cases.COMMON, num_key_value_heads=2, head_dim=8, **hf_cases.TOKENS)
-    refuse(tmp_path, config, "softcap")
-
-
-def test_refuses_models_outside_the_registry(tmp_path):
-    config = transformers.BloomConfig(hidden_size=32, n_layer=1, n_head=4, vocab_size=101)
-    refuse(tmp_path, config, "BloomModel|BloomForCausalLM")
+def test_refuses_attention_sinks_by_name(tmp_path):
+    config = transformers.GptOssConfig(**hf_cases.COMMON, num_key_value_heads=2, head_dim=8, num_local_experts=2, layer_types=["full_attention"] * 2,
+                                       **hf_cases.TOKENS)
+    refuse(tmp_path, config, "s_aux")
 
 
 def test_refuses_an_input_without_effect(tmp_path):
