@@ -57,6 +57,161 @@ bool knows(const nlohmann::json &object, std::initializer_list<const char *> key
   return true;
 }
 
+bool readMatMul(const nlohmann::json &json, const std::string &where, MachineModel &machine,
+                std::string &error) {
+  if (!json.is_object()) {
+    error = where + " is not an object";
+    return false;
+  }
+  MatMulUnits &units = machine.matmul.emplace();
+  return knows(json, {"units", "depth"}, where, error) &&
+         readPositive(json, "units", where, units.units, error) &&
+         readPositive(json, "depth", where, units.depth, error);
+}
+
+bool readNccl(const nlohmann::json &json, const std::string &where, MachineModel &machine,
+              std::string &error) {
+  static const std::map<std::string, NcclMachine::Generation> generations{
+      {"ampere", NcclMachine::Generation::Ampere},
+      {"hopper", NcclMachine::Generation::Hopper},
+      {"blackwell", NcclMachine::Generation::Blackwell}};
+  NcclMachine &nccl = machine.nccl.emplace();
+  auto word = [&](const char *key) {
+    return json.contains(key) && json[key].is_string() ? json[key].get<std::string>() : "";
+  };
+  if (!json.is_object()) {
+    error = where + " is not an object";
+    return false;
+  }
+  double channels = 0;
+  if (!knows(json, {"generation", "link", "intra_bus", "inter_bus", "nvls_bus", "channels"}, where,
+             error) ||
+      !readPositive(json, "intra_bus", where, nccl.intraBus, error) ||
+      !readPositive(json, "inter_bus", where, nccl.interBus, error) ||
+      !readPositive(json, "channels", where, channels, error) ||
+      (json.contains("nvls_bus") && !readPositive(json, "nvls_bus", where, nccl.nvlsBus, error)))
+    return false;
+  auto generation = generations.find(word("generation"));
+  if (generation == generations.end() || (word("link") != "nvlink" && word("link") != "pci")) {
+    error = where + ": expected 'generation' ampere, hopper or blackwell and 'link' nvlink or pci";
+    return false;
+  }
+  nccl.generation = generation->second;
+  nccl.nvlink = word("link") == "nvlink";
+  nccl.channels = std::max<int64_t>(1, static_cast<int64_t>(channels));
+  return true;
+}
+
+/// Reads a list of positive numbers that ascend where `ascending`.
+bool readPoints(const nlohmann::json &json, const char *key, const std::string &where,
+                bool ascending, std::vector<double> &values, std::string &error) {
+  const bool isList = json.is_object() && json.contains(key) && json[key].is_array();
+  for (const nlohmann::json &value : isList ? json[key] : nlohmann::json::array()) {
+    const double number = value.is_number() ? value.get<double>() : 0;
+    if (!(number > 0) || !std::isfinite(number) ||
+        (ascending && !values.empty() && number <= values.back())) {
+      error = where + ": '" + key + "' must hold positive numbers" +
+              (ascending ? " that ascend" : "") + ", found " + value.dump();
+      return false;
+    }
+    values.push_back(number);
+  }
+  if (values.empty()) {
+    error = where + ": '" + key + "' is missing or not a list of numbers";
+    return false;
+  }
+  return true;
+}
+
+bool readCurve(const nlohmann::json &json, const std::string &where, Curve &curve,
+               std::string &error) {
+  if (!readPoints(json, "bytes", where, true, curve.bytes, error) ||
+      !readPoints(json, "seconds", where, false, curve.seconds, error))
+    return false;
+  if (curve.bytes.size() != curve.seconds.size()) {
+    error = where + ": 'bytes' and 'seconds' have different lengths";
+    return false;
+  }
+  return true;
+}
+
+bool readGrids(const nlohmann::json &json, const std::array<const char *, 3> &axes,
+               const std::string &where, std::map<std::string, Grid> &grids, std::string &error) {
+  if (!json.is_object()) {
+    error = where + " is not an object";
+    return false;
+  }
+  for (const auto &[type, value] : json.items()) {
+    const std::string place = where + " " + type;
+    Grid &grid = grids[type];
+    size_t points = 1;
+    for (size_t d = 0; d < 3; ++d) {
+      if (!readPoints(value, axes[d], place, true, grid.axes[d], error))
+        return false;
+      points *= grid.axes[d].size();
+    }
+    if (!readPoints(value, "seconds", place, false, grid.seconds, error))
+      return false;
+    if (grid.seconds.size() != points) {
+      error = place + ": expected " + std::to_string(points) + " seconds, found " +
+              std::to_string(grid.seconds.size());
+      return false;
+    }
+  }
+  return true;
+}
+
+bool readMeasured(const nlohmann::json &json, const std::string &where, MachineModel &machine,
+                  std::string &error) {
+  if (!json.is_object()) {
+    error = where + " is not an object";
+    return false;
+  }
+  if (!knows(json, {"matmul", "attention", "causal", "memory", "per_element", "collectives", "on"},
+             where, error))
+    return false;
+  Measured &measured = machine.measured.emplace();
+  for (const char *key : {"matmul", "attention", "causal", "memory", "per_element", "collectives"})
+    if (!json.contains(key)) {
+      error = where + ": '" + key + "' is missing";
+      return false;
+    }
+  if (!readGrids(json["matmul"], {"m", "n", "k"}, where + " matmul", measured.matmul, error) ||
+      !readGrids(json["attention"], {"queries", "keys", "depth"}, where + " attention",
+                 measured.attention, error) ||
+      !readPositive(json, "causal", where, measured.causal, error) ||
+      !readCurve(json["memory"], where + " memory", measured.memory, error))
+    return false;
+  if (!json["per_element"].is_object() || !json["collectives"].is_array()) {
+    error = where + ": expected an object 'per_element' and a list 'collectives'";
+    return false;
+  }
+  for (const auto &[function, value] : json["per_element"].items())
+    if (!readPositive(json["per_element"], function.c_str(), where + " per_element",
+                      measured.perElement[function], error))
+      return false;
+  for (const nlohmann::json &value : json["collectives"]) {
+    MeasuredCollective &collective = measured.collectives.emplace_back();
+    const std::string place = where + " collectives";
+    double ranks = 0;
+    if (!value.is_object() || !value.contains("kind") || !value["kind"].is_string()) {
+      error = place + ": 'kind' is missing";
+      return false;
+    }
+    collective.kind = value["kind"].get<std::string>();
+    if (!knows(value, {"kind", "ranks", "bytes", "seconds"}, place, error) ||
+        !readPositive(value, "ranks", place, ranks, error) ||
+        !readCurve(value, place + " " + collective.kind, collective.time, error))
+      return false;
+    collective.ranks = static_cast<int64_t>(ranks);
+    if (collective.ranks < 2) {
+      error = place + " " + collective.kind + ": expected at least 2 ranks";
+      return false;
+    }
+  }
+  return true;
+}
+
 } // namespace
 
 std::optional<MachineModel> parseMachine(const std::string &text, std::string &error) {
@@ -73,7 +228,9 @@ std::optional<MachineModel> parseMachine(const std::string &text, std::string &e
   }
   machine.name = json["name"].get<std::string>();
   const std::string where = "machine '" + machine.name + "'";
-  if (!knows(json, {"name", "peak_flops", "memory_bandwidth", "memory_bytes", "launch_s", "axes"},
+  if (!knows(json,
+             {"name", "peak_flops", "memory_bandwidth", "memory_bytes", "launch_s", "axes",
+              "matmul", "nccl", "measured"},
              where, error))
     return std::nullopt;
   if (!json.contains("peak_flops") || !json["peak_flops"].is_object() ||
@@ -108,6 +265,11 @@ std::optional<MachineModel> parseMachine(const std::string &text, std::string &e
       return std::nullopt;
     machine.links.push_back(link);
   }
+  if ((json.contains("matmul") && !readMatMul(json["matmul"], where + " matmul", machine, error)) ||
+      (json.contains("nccl") && !readNccl(json["nccl"], where + " nccl", machine, error)) ||
+      (json.contains("measured") &&
+       !readMeasured(json["measured"], where + " measured", machine, error)))
+    return std::nullopt;
   return machine;
 }
 

@@ -2,9 +2,12 @@
 // tp-price-ops: writes the predicted time of every op of a rank's program on it, in microseconds,
 // so that reports can put predicted beside measured. Decides nothing.
 
+#include "OpPrice.h"
 #include "tenon/Cost/CostModel.h"
 #include "tenon/Sharding/Reshard.h"
 #include "tenon/Transforms/Passes.h"
+
+#include "llvm/ADT/SmallVectorExtras.h"
 
 namespace tenon {
 #define GEN_PASS_DEF_PRICEOPSPASS
@@ -14,12 +17,6 @@ namespace tenon {
 using namespace mlir;
 using namespace tenon;
 using namespace tenon::tp;
-
-static double bytesOf(Value value) {
-  auto type = cast<RankedTensorType>(value.getType());
-  return static_cast<double>(type.getNumElements()) *
-         std::max(1u, type.getElementType().getIntOrFloatBitWidth() / 8);
-}
 
 namespace {
 
@@ -44,20 +41,14 @@ struct PriceOps : tenon::impl::PriceOpsPassBase<PriceOps> {
   }
 
   double secondsOf(Operation *op, const cost::CostModel &model, const sharding::Mesh &mesh) {
-    if (isa<func::ReturnOp, ml_program::GlobalLoadConstOp, ReshapeOp, TransposeOp, BroadcastOp,
-            SliceOp, ConstantOp>(op))
+    if (isa<func::ReturnOp, ml_program::GlobalLoadConstOp>(op))
       return 0;
     if (isa<CollectiveOpInterface>(op))
       return collectiveSeconds(op, model, mesh);
-    double bytes = 0;
-    for (Value value : op->getOperands())
-      bytes += bytesOf(value);
-    for (Value value : op->getResults())
-      bytes += bytesOf(value);
-    auto shardable = dyn_cast<ShardableOpInterface>(op);
-    Type element = cast<RankedTensorType>(op->getResult(0).getType()).getElementType();
-    return model.opSeconds(shardable ? shardable.getFlops() : 0.0, bytes,
-                           cost::dataType(std::max(1u, element.getIntOrFloatBitWidth() / 8)));
+    auto types = [](TypeRange range) {
+      return llvm::map_to_vector(range, [](Type t) { return cast<RankedTensorType>(t); });
+    };
+    return opSeconds(op, types(op->getOperandTypes()), types(op->getResultTypes()), model);
   }
 
   double collectiveSeconds(Operation *op, const cost::CostModel &model,
@@ -91,8 +82,7 @@ struct PriceOps : tenon::impl::PriceOpsPassBase<PriceOps> {
     }
     auto type = cast<RankedTensorType>(op->getResult(0).getType());
     std::vector<int64_t> global(shape.begin(), shape.end());
-    return model.stepPrice(
-        global, mesh, std::max(1u, type.getElementType().getIntOrFloatBitWidth() / 8))(step, *from);
+    return model.stepPrice(global, mesh, elementBytes(type.getElementType()))(step, *from);
   }
 };
 

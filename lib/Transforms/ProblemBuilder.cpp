@@ -2,6 +2,8 @@
 
 #include "ProblemBuilder.h"
 
+#include "OpPrice.h"
+
 #include "tenon/runtime/plan/Blocks.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -15,9 +17,6 @@ using sharding::Sharding;
 using solver::kInfinity;
 
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
-static int64_t elementBytes(Type type) {
-  return type.isInteger(1) ? 1 : type.getIntOrFloatBitWidth() / 8;
-}
 
 ml_program::GlobalOp tenon::globalOf(Value value, SymbolTable &symbols) {
   auto load = value.getDefiningOp<ml_program::GlobalLoadConstOp>();
@@ -46,12 +45,11 @@ std::optional<sharding::ReshardPath> ReshardPrices::path(RankedTensorType type,
 
 namespace {
 
+/// Of a value whose reshards are priced once: q, k, v, gate and up of a parallel block, and more.
+constexpr size_t kSharedUsers = 8;
+
 bool isElementwise(Operation *op) {
   return isa<UnaryOp, BinaryOp, CompareOp, SelectOp, ConvertOp>(op);
-}
-/// Ops that become views of their operand, or constants of the plan.
-bool isFree(Operation *op) {
-  return isa<ReshapeOp, TransposeOp, BroadcastOp, SliceOp, ConstantOp>(op);
 }
 
 /// True when the value has one use and is made by an op with a rule: an elementwise user fuses with
@@ -143,33 +141,23 @@ FailureOr<std::shared_ptr<StrategyTable>> ProblemBuilder::tableOf(Operation *op)
     return op->emitOpError() << "has more strategies on this mesh than can be enumerated",
            failure();
   table->strategies = std::move(*strategies);
-  double flops = shardable.getFlops();
-  Type element = cast<RankedTensorType>(op->getResult(0).getType()).getElementType();
   for (const sharding::Strategy &strategy : table->strategies) {
     auto &operands = table->operands.emplace_back();
     auto &results = table->results.emplace_back();
-    double bytes = 0, others = 0;
+    SmallVector<RankedTensorType> operandTypes, resultTypes;
+    double others = 0;
     for (unsigned i = 0; i < op->getNumOperands(); ++i) {
       operands.push_back(sharding::operandSharding(table->rule, strategy, i));
-      double part = localType(typeOf(op->getOperand(i)), operands.back(), mesh).getNumElements() *
-                    elementBytes(typeOf(op->getOperand(i)).getElementType());
-      bytes += part;
+      operandTypes.push_back(localType(typeOf(op->getOperand(i)), operands.back(), mesh));
       if (op->getOperand(i).getType() != op->getResult(0).getType())
-        others += part;
+        others += static_cast<double>(operandTypes.back().getNumElements()) *
+                  static_cast<double>(elementBytes(operandTypes.back().getElementType()));
     }
     for (unsigned i = 0; i < op->getNumResults(); ++i) {
       results.push_back(sharding::resultSharding(table->rule, strategy, i));
-      bytes += localType(typeOf(op->getResult(i)), results.back(), mesh).getNumElements() *
-               elementBytes(typeOf(op->getResult(i)).getElementType());
+      resultTypes.push_back(localType(typeOf(op->getResult(i)), results.back(), mesh));
     }
-    double share = 1;
-    for (auto [factor, axes] : llvm::zip_equal(table->rule.factors, strategy.factorAxes))
-      if (!axes.empty() && factor.size > 0)
-        share *= static_cast<double>(tenon::plan::blockSize(factor.size, mesh.sizes(axes))) /
-                 factor.size;
-    double whole =
-        isFree(op) ? 0
-                   : model.opSeconds(flops * share, bytes, cost::dataType(elementBytes(element)));
+    double whole = opSeconds(op, operandTypes, resultTypes, model);
     double inside = fused ? model.copySeconds(others) : whole;
     table->seconds.push_back(std::min(whole, inside));
     table->unfused.push_back(fused ? std::max(0.0, whole - inside) : 0);
@@ -599,9 +587,9 @@ LogicalResult ProblemBuilder::addValue(Value value, const std::vector<Sharding> 
   };
   for (const User &user : again)
     addEdge(user);
-  // Beyond four users sharing is not priced: a mask that every layer reads would widen the whole
+  // Beyond that sharing is not priced: a mask that every layer reads would widen the whole
   // graph.
-  if (users.size() < 2 || users.size() > 4 || producer < 0) {
+  if (users.size() < 2 || users.size() > kSharedUsers || producer < 0) {
     for (const User &user : users)
       addEdge(user);
     return success();

@@ -6,12 +6,18 @@
 //   "memory_bytes": 1.2e10,
 //    "launch_s": 1e-6, "axes": [{"alpha_s": 8e-6, "hop_s": 2e-6, "bandwidth": 2.5e9}]}
 //
+// Optional: "matmul" (units that compute side by side, and the depth that a product needs to get
+// going), "nccl" (what NCCL's tuning model asks; prices all collectives but all_to_all), and
+// "measured" (Measured.h), which goes before all formulae.
+//
 // Units: flop/s, B/s, bytes, seconds. Peaks are what large matmuls and copies reach, not the data
 // sheet's. `axes[0]` is the fastest link (the last mesh axis); a mesh with more axes than entries
 // uses the last entry for the outer ones. Every constant must be present and positive: nothing is
 // guessed, and an unknown key is an error.
 #pragma once
 
+#include "tenon/Cost/Measured.h"
+#include "tenon/Cost/Nccl.h"
 #include "tenon/runtime/plan/Plan.h"
 
 #include <map>
@@ -29,6 +35,13 @@ struct Link {
   double bandwidth = 0; ///< Bytes per second that one rank sends.
 };
 
+/// How a matmul fills a GPU: tiles of the result go to units (SMs) in waves, and a tile of depth k
+/// takes as long as one of depth k + `depth` at the peak.
+struct MatMulUnits {
+  double units = 0;
+  double depth = 0; ///< Elements.
+};
+
 struct MachineModel {
   std::string name;
   std::map<std::string, double> peakFlops; ///< By element type: f32, bf16, f16.
@@ -36,7 +49,10 @@ struct MachineModel {
   double memoryBytes = 0;
   double launch = 0;
   std::vector<Link> links; ///< Fastest first.
-  std::string text;        ///< The file as read.
+  std::optional<MatMulUnits> matmul;
+  std::optional<NcclMachine> nccl;
+  std::optional<Measured> measured;
+  std::string text; ///< The file as read.
 
   /// First 16 hex digits of a hash of the file's text: plans name the machine that they were made
   /// for.
