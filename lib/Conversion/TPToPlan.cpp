@@ -6,6 +6,7 @@
 
 #include "LowerFunction.h"
 
+#include "tenon/Cost/PlanPrice.h"
 #include "tenon/Dialect/Plan/IR/PlanTranslation.h"
 
 #include "llvm/ADT/StringSet.h"
@@ -113,8 +114,20 @@ private:
 };
 
 struct ConvertTPToPlan : tenon::impl::ConvertTPToPlanPassBase<ConvertTPToPlan> {
+  using ConvertTPToPlanPassBase::ConvertTPToPlanPassBase;
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    std::optional<cost::CostModel> model;
+    if (!machine.empty()) {
+      std::string why;
+      std::optional<cost::MachineModel> loaded = cost::loadMachine(machine, why);
+      if (!loaded) {
+        emitError(module.getLoc()) << why;
+        return signalPassFailure();
+      }
+      model.emplace(std::move(*loaded));
+    }
     plan::Plan plan;
     sharding::Mesh mesh;
     if (tp::MeshOp op = tp::findMesh(module))
@@ -141,6 +154,8 @@ struct ConvertTPToPlan : tenon::impl::ConvertTPToPlanPassBase<ConvertTPToPlan> {
       FailureOr<plan::Entry> entry = FunctionLowering(function, mesh, weights).run();
       if (failed(entry))
         return signalPassFailure();
+      if (model)
+        price(*entry, mesh, *model);
       plan.entries.push_back(std::move(*entry));
     }
     plan.weights = std::move(weights.weights);
@@ -153,6 +168,15 @@ struct ConvertTPToPlan : tenon::impl::ConvertTPToPlanPassBase<ConvertTPToPlan> {
     body->clear();
     module->setDiscardableAttrs(DictionaryAttr::get(&getContext()));
     plan::importPlan(plan, module);
+  }
+
+  static void price(plan::Entry &entry, const sharding::Mesh &mesh, const cost::CostModel &model) {
+    entry.predictedUs = 0;
+    for (plan::Op &op : entry.ops) {
+      if (op.predictedUs == 0)
+        op.predictedUs = cost::instructionSeconds(op, entry, mesh, model) * 1e6;
+      entry.predictedUs += op.predictedUs;
+    }
   }
 
   std::string text(StringRef name) {

@@ -71,10 +71,13 @@ double CostModel::matmulSeconds(const MatMulShape &shape, double bytes, plan::Da
 
 double CostModel::attentionSeconds(const AttentionShape &shape, double bytes,
                                    plan::DataType type) const {
-  if (theMachine.measured)
-    if (const Grid *grid = gridOf(theMachine.measured->attention, type))
-      return shape.heads * grid->at({shape.queries, shape.keys, shape.depth}) *
-             (shape.causal ? theMachine.measured->causal : 1);
+  if (theMachine.measured) {
+    const Measured &measured = *theMachine.measured;
+    const Grid *grid = gridOf(shape.causal ? measured.causal : measured.attention, type);
+    if (grid)
+      return shape.heads * grid->at({shape.queries, shape.causal ? 1 : shape.keys, shape.depth}) *
+             (shape.masked ? measured.masked : 1);
+  }
   const double flops = 4 * shape.heads * shape.queries * shape.keys * shape.depth;
   return opSeconds(shape.causal ? flops / 2 : flops, bytes, type);
 }
@@ -86,8 +89,9 @@ double CostModel::functionSeconds(const std::string &name) const {
   return it == theMachine.measured->perElement.end() ? 0 : it->second;
 }
 
-double CostModel::rowSeconds(double bytes, double functions) const {
-  return std::max(copySeconds(bytes), functions) + theMachine.launch;
+double CostModel::rowSeconds(double bytes, double functions, double cold) const {
+  return std::max(copySeconds(bytes), functions) + cold / theMachine.memoryBandwidth +
+         theMachine.launch;
 }
 
 double CostModel::copySeconds(double bytes) const {

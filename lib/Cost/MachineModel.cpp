@@ -167,11 +167,14 @@ bool readMeasured(const nlohmann::json &json, const std::string &where, MachineM
     error = where + " is not an object";
     return false;
   }
-  if (!knows(json, {"matmul", "attention", "causal", "memory", "per_element", "collectives", "on"},
-             where, error))
+  if (!knows(
+          json,
+          {"matmul", "attention", "causal", "masked", "memory", "per_element", "collectives", "on"},
+          where, error))
     return false;
   Measured &measured = machine.measured.emplace();
-  for (const char *key : {"matmul", "attention", "causal", "memory", "per_element", "collectives"})
+  for (const char *key :
+       {"matmul", "attention", "causal", "masked", "memory", "per_element", "collectives"})
     if (!json.contains(key)) {
       error = where + ": '" + key + "' is missing";
       return false;
@@ -179,7 +182,9 @@ bool readMeasured(const nlohmann::json &json, const std::string &where, MachineM
   if (!readGrids(json["matmul"], {"m", "n", "k"}, where + " matmul", measured.matmul, error) ||
       !readGrids(json["attention"], {"queries", "keys", "depth"}, where + " attention",
                  measured.attention, error) ||
-      !readPositive(json, "causal", where, measured.causal, error) ||
+      !readGrids(json["causal"], {"queries", "keys", "depth"}, where + " causal", measured.causal,
+                 error) ||
+      !readPositive(json, "masked", where, measured.masked, error) ||
       !readCurve(json["memory"], where + " memory", measured.memory, error))
     return false;
   if (!json["per_element"].is_object() || !json["collectives"].is_array()) {

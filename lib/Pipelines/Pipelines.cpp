@@ -120,12 +120,11 @@ LogicalResult tenon::buildCompilePipeline(OpPassManager &manager, const CompileO
   manager.addPass(createMergeMatmulsPass());
   manager.addPass(createFusePass());
   addCleanup(manager);
-  manager.addPass(createPriceOpsPass({options.machine}));
   manager.addPass(createVerifyLocalPass());
   if (endOf("optimized"))
     return success();
 
-  manager.addPass(createConvertTPToPlanPass());
+  manager.addPass(createConvertTPToPlanPass({options.machine}));
   manager.addPass(plan::createScheduleStreamsPass());
   plan::AssignBuffersPassOptions buffers;
   std::string error;

@@ -92,6 +92,7 @@ double tenon::opSeconds(Operation *op, ArrayRef<RankedTensorType> operands,
     shape.keys = static_cast<double>(k[1]);
     shape.depth = static_cast<double>(q[4] + v[3]) / 2;
     shape.causal = attention.getCausal() && q[1] == k[1];
+    shape.masked = static_cast<bool>(attention.getMask());
     return model.attentionSeconds(shape, bytes, type);
   }
   return model.rowSeconds(bytes, elements * functionSeconds(op, model));

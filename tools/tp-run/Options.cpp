@@ -44,6 +44,8 @@ struct RawOptions {
   std::string inputSeed, weightSeed;
   std::string graph, reduceType = "own";
   int lone = 0;
+  bool calibrate = false;
+  std::string machine;
   CLI::Option *randomInputs = nullptr, *randomWeights = nullptr, *loneRank = nullptr;
   bool version = false;
 };
@@ -92,6 +94,15 @@ void declare(CLI::App &app, Options &options, RawOptions &raw) {
   raw.randomWeights = app.add_option("--random-weights", raw.weightSeed,
                                      "Makes weights that no file holds from a seed")
                           ->type_name("SEED");
+  app.add_flag("--calibrate", raw.calibrate,
+               "Measures kernels and collectives on these ranks instead of running a plan");
+  app.add_option("-o,--machine", raw.machine,
+                 "With --calibrate: the machine file to write, for tp-opt's machine=")
+      ->type_name("FILE");
+  app.add_flag("--quick", options.calibrateQuick,
+               "With --calibrate: a few points only, to see that it works");
+  app.add_option("--ranks", options.ranks, "With --calibrate --local-ranks: how many")
+      ->check(CLI::Range(1, 256));
   app.add_flag("--dry-run", options.dryRun,
                "Checks everything up to memory, loads and runs nothing");
   app.add_flag("--verify", options.verifyOnly, "Verifies the plan for every rank and exits 0 or 3");
@@ -170,8 +181,19 @@ Status checkGpu(Options &options, const RawOptions &raw) {
 
 /// What the form of an option cannot say.
 Status check(Options &options, const RawOptions &raw) {
-  if (options.plan.empty())
+  if (raw.calibrate) {
+    if (!options.plan.empty())
+      return usage("--calibrate takes no plan, found " + options.plan);
+    if (raw.machine.empty())
+      return usage("--calibrate needs -o FILE");
+    if (options.localRanks && options.ranks == 0)
+      return usage("--calibrate --local-ranks needs --ranks=N");
+    options.calibrate = raw.machine;
+  } else if (!raw.machine.empty() || options.calibrateQuick || options.ranks) {
+    return usage("-o, --quick and --ranks go with --calibrate");
+  } else if (options.plan.empty()) {
     return usage("expected a plan file");
+  }
   if (raw.randomInputs->count())
     if (Status status = parseSeed("--random-inputs", raw.inputSeed, options.randomInputs); !status)
       return status;
@@ -207,10 +229,12 @@ std::string versionText() { return std::string("tp-run ") + TENON_VERSION; }
 Expected<Parsed> parseOptions(int argc, char **argv) {
   Parsed parsed;
   RawOptions raw;
-  CLI::App app("Runs one step, or many, of a plan that tp-opt has made.\n"
-               "  mpirun -n N tp-run PLAN ...      N processes, N as the plan's mesh says\n"
-               "  tp-run PLAN --local-ranks ...    the same as threads of one process, without MPI",
-               "tp-run");
+  CLI::App app(
+      "Runs one step, or many, of a plan that tp-opt has made.\n"
+      "  mpirun -n N tp-run PLAN ...      N processes, N as the plan's mesh says\n"
+      "  tp-run PLAN --local-ranks ...    the same as threads of one process, without MPI\n"
+      "  mpirun -n N tp-run --calibrate -o machine.json    measures this machine",
+      "tp-run");
   declare(app, parsed.options, raw);
   // An empty value would take the next option for one.
   for (int i = 1; i < argc; ++i)

@@ -37,6 +37,9 @@ struct Options {
   bool tf32 = false, oversubscribeGpu = false;
   bool reduceF32 = false; ///< --reduce-dtype=f32.
   std::string collectives = "auto";
+  std::string calibrate; ///< --calibrate: the machine file to write; empty for a run.
+  bool calibrateQuick = false;
+  int ranks = 0;               ///< Of --calibrate with --local-ranks.
   std::optional<int> loneRank; ///< This process alone, as that rank.
   bool allowPlacement = false;
   std::vector<std::string> inject;

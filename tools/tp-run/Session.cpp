@@ -581,8 +581,8 @@ Status runRank(const RankContext &context, bool &agreed) {
     status =
         Status(Code::Device, "rank " + std::to_string(context.world.rank()) + ": " + error.what());
   }
-  // Giving up groups is collective under MPI, and a GPU's memory is given back when its work is done:
-  // both would wait for ranks that wait for this one.
+  // Giving up groups is collective under MPI, and a GPU's memory is given back when its work is
+  // done: both would wait for ranks that wait for this one.
   if (!agreed && !status && (!context.local || context.options.device == "cuda"))
     std::ignore = session.release();
   // What is printed from here on is the message, not where this rank was.

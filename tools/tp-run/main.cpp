@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // tp-run: runs a plan on the ranks of an MPI world, or on threads of this process. Only here does a
 // status become an exit code.
+#include "Calibrate.h"
 #include "Session.h"
 
 #include "tenon/runtime/exec/Agreement.h"
@@ -36,8 +37,14 @@ int report(const Status &status) {
   return int(status.code());
 }
 
+/// What a rank is here for.
+Status work(const RankContext &context, bool &agreed) {
+  return context.options.calibrate.empty() ? runRank(context, agreed) : calibrate(context, agreed);
+}
+
 int runLocal(const Options &options) {
-  Expected<int64_t> ranks = ranksOfPlan(options.plan);
+  Expected<int64_t> ranks =
+      options.calibrate.empty() ? ranksOfPlan(options.plan) : Expected<int64_t>(options.ranks);
   if (!ranks)
     return report(ranks.status());
   if (*ranks > kMostThreadRanks)
@@ -50,7 +57,7 @@ int runLocal(const Options &options) {
   const std::string host = hostName();
   const int code = report(runtime::runThreadRanks(int(*ranks), [&](runtime::Communicator &world) {
     bool agreed = true;
-    return runRank({options, world, states[size_t(world.rank())], host, true}, agreed);
+    return work({options, world, states[size_t(world.rank())], host, true}, agreed);
   }));
   if (code != 0 && options.device == "cuda") {
     std::fflush(nullptr);
@@ -92,7 +99,7 @@ int runMpi(const Expected<Parsed> &parsed, int argc, char **argv) {
   if (status && options.verifyOnly)
     status = runtime::agree(**world, (*world)->rank() == 0 ? verifyPlan(options) : Status());
   else if (status)
-    status = runRank({options, **world, states[0], hostName(), false}, agreed);
+    status = work({options, **world, states[0], hostName(), false}, agreed);
   states[0].quiet = true;
   watchdog.reset();
   int code = report(status);

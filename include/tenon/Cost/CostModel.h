@@ -23,6 +23,7 @@ struct MatMulShape {
 struct AttentionShape {
   double heads = 1, queries = 1, keys = 1, depth = 1;
   bool causal = false; ///< Of as many queries as keys: half of the pairs.
+  bool masked = false;
 };
 
 class CostModel {
@@ -41,7 +42,8 @@ public:
   /// measured; 0 where nothing was.
   double functionSeconds(const std::string &name) const;
   /// Everything else: memory traffic, or `functions` seconds of arithmetic, and a launch.
-  double rowSeconds(double bytes, double functions) const;
+  /// `cold` bytes are read from memory in any case: weights, which no cache holds.
+  double rowSeconds(double bytes, double functions, double cold = 0) const;
   /// Reading and writing `bytes` in all, without a launch.
   double copySeconds(double bytes) const;
   /// A collective over p ranks in which each sends `bytes` (ring form), without launch and packing.

@@ -7,7 +7,8 @@
 //   "measured": {
 //     "matmul": {"f32": {"m": [1, 64], "n": [..], "k": [..], "seconds": [row-major]}},
 //     "attention": {"f32": {"queries": [..], "keys": [..], "depth": [..], "seconds": [..]}},
-//     "causal": 0.6,
+//     "causal": {"f32": {"queries": [..], "keys": [1], "depth": [..], "seconds": [..]}},
+//     "masked": 1.1,
 //     "memory": {"bytes": [..], "seconds": [..]},
 //     "per_element": {"gelu": 1e-9, "layer_norm": 2e-9, ..},
 //     "collectives": [{"kind": "all_reduce", "ranks": 2, "bytes": [..], "seconds": [..]}]}
@@ -43,8 +44,10 @@ struct MeasuredCollective {
 struct Measured {
   std::map<std::string, Grid> matmul;    ///< By element type; axes m, n, k.
   std::map<std::string, Grid> attention; ///< By element type; one head; axes queries, keys, depth.
-  double causal = 1;                     ///< Time of causal over full attention.
-  Curve memory;                          ///< Over bytes read and written together.
+  /// Causal attention of as many queries as keys; axes queries, 1, depth.
+  std::map<std::string, Grid> causal;
+  double masked = 1; ///< Time of attention with a mask over that without.
+  Curve memory;      ///< Over bytes read and written together.
   /// Seconds per element of functions whose operands lie in a cache; what is missing is free.
   std::map<std::string, double> perElement;
   std::vector<MeasuredCollective> collectives;

@@ -82,11 +82,4 @@ def FusePass : TenonPass<"tp-fuse"> {
   let summary = "Fuse elementwise ops into matmul epilogues and expressions";
 }
 
-def PriceOpsPass : TenonPass<"tp-price-ops"> {
-  let summary = "Write the predicted time of every local op and collective on it";
-  let options = [
-    Option<"machine", "machine", "std::string", "\"cpu\"", "Machine model: a shipped name or a JSON file">,
-  ];
-}
-
 #endif
