@@ -93,6 +93,12 @@ std::string jsonReport(const RunFacts &facts) {
     fact["bound_us"] = bounds[i];
     fact["x_of_bound"] = double(fact["measured_us"]) / bounds[i];
   }
+  if (const ModelError error = modelError(facts); error.worst >= 0)
+    report["model_error"] = {{"ops", error.ops},
+                             {"median", error.median},
+                             {"worst_op", error.worst},
+                             {"worst_predicted_us", error.worstPredictedUs},
+                             {"worst_measured_us", error.worstMeasuredUs}};
   report["output_assembly"] = {{"bytes", facts.assemblyBytes}, {"ms", facts.assemblySeconds * 1e3}};
   report["expected_outputs"] = ordered_json::array();
   for (const OutputCheck &check : facts.checks)

@@ -6,6 +6,7 @@
 #include "tenon/runtime/plan/Access.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdarg>
 #include <cstdio>
 #include <numeric>
@@ -114,6 +115,33 @@ std::vector<CollectiveFacts> collectivesOf(const RunFacts &facts) {
   return result;
 }
 
+ModelError modelError(const RunFacts &facts) {
+  ModelError result;
+  std::vector<double> errors;
+  double most = -1;
+  for (size_t i = 0; i < std::min(facts.opSeconds.size(), facts.entry->ops.size()); ++i) {
+    const plan::Op &op = facts.entry->ops[i];
+    const bool collective = std::holds_alternative<plan::Collective>(op.body);
+    const double measured =
+        1e6 * (collective && facts.opCommunicationSeconds[i] > 0 ? facts.opCommunicationSeconds[i]
+                                                                 : facts.opSeconds[i]);
+    if (op.predictedUs <= 0 || measured < 1)
+      continue;
+    const double missed = std::abs(op.predictedUs - measured);
+    errors.push_back(missed / measured);
+    if (missed <= most)
+      continue;
+    most = missed;
+    result.worst = int(i);
+    result.worstPredictedUs = op.predictedUs;
+    result.worstMeasuredUs = measured;
+  }
+  result.ops = errors.size();
+  if (!errors.empty())
+    result.median = runtime::medianOf(errors);
+  return result;
+}
+
 std::string shortReport(const RunFacts &facts) {
   const plan::Plan &plan = *facts.plan;
   std::set<std::string> hosts;
@@ -168,6 +196,14 @@ std::string shortReport(const RunFacts &facts) {
   text += format("split      compute %.1f %%  communication %.1f %%  wait %.1f %%  (rank %d)\n",
                  steps.compute / total, steps.communication / total, steps.wait / total,
                  steps.slowestRank);
+  if (const ModelError error = modelError(facts); error.worst >= 0) {
+    const plan::Op &op = facts.entry->ops[size_t(error.worst)];
+    text += format("model      median error %.0f %% of %zu ops; worst: %s of %.60s, predicted "
+                   "%.1f us, measured %.1f\n",
+                   100 * error.median, error.ops, plan::opName(op),
+                   op.location.empty() ? "-" : op.location.c_str(), error.worstPredictedUs,
+                   error.worstMeasuredUs);
+  }
   for (size_t i = 0; i < std::min<size_t>(2, facts.checks.size()); ++i)
     text += format("expected   %s: max error %.3g\n", facts.checks[i].name.c_str(),
                    facts.checks[i].maxError);

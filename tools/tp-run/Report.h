@@ -72,7 +72,17 @@ std::vector<CollectiveFacts> collectivesOf(const RunFacts &facts);
 /// unknown.
 std::vector<double> boundsUs(const RunFacts &facts);
 
-/// At most 12 lines.
+/// How far the cost model is from what was measured, over ops and collectives of at least a
+/// microsecond; waits do not count.
+struct ModelError {
+  size_t ops = 0;
+  double median = 0; ///< Of |predicted - measured| / measured.
+  int worst = -1;    ///< The op whose prediction misses the most microseconds.
+  double worstPredictedUs = 0, worstMeasuredUs = 0;
+};
+ModelError modelError(const RunFacts &facts);
+
+/// At most 13 lines.
 std::string shortReport(const RunFacts &facts);
 /// Tables: ops grouped by layer, collectives.
 std::string longReport(const RunFacts &facts);
