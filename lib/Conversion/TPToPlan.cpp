@@ -138,6 +138,7 @@ struct ConvertTPToPlan : tenon::impl::ConvertTPToPlanPassBase<ConvertTPToPlan> {
     plan.model = text(tp::kModelAttr);
     plan.machine = text(tp::kMachineAttr);
     plan.certificate = text(tp::kCertificateAttr);
+    plan.choices = text(tp::kChoicesAttr);
 
     llvm::StringSet<> loaded;
     module.walk([&](ml_program::GlobalLoadConstOp load) {

@@ -77,6 +77,8 @@ LogicalResult tenon::buildCompilePipeline(OpPassManager &manager, const CompileO
   assign.memory = options.memory;
   for (const std::string &axis : options.replicateOver)
     assign.replicateOver.push_back(axis);
+  assign.pins = options.pins;
+  assign.strategy = options.strategy;
   assign.dumpProblem = options.dumpProblem;
   assign.report = options.report;
   if (std::string why = checkOptions(assign); !why.empty()) {

@@ -29,6 +29,10 @@ std::string tenon::checkOptions(const AssignShardingsPassOptions &options) {
   std::string error;
   if (!parseMemory(options.memory, error))
     return error;
+  if (!options.strategy.empty() && options.strategy != "megatron")
+    return "unknown strategy '" + options.strategy + "'; expected strategy=megatron";
+  if (!options.pins.empty() && !readPins(options.pins, error))
+    return error;
   if (!cost::loadMachine(options.machine, error) ||
       (!options.mesh.empty() && !parseMesh(options.mesh, error)))
     return error;
@@ -46,7 +50,13 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    std::string why = checkOptions({mesh, machine, memory});
+    AssignShardingsPassOptions given;
+    given.mesh = mesh;
+    given.machine = machine;
+    given.memory = memory;
+    given.pins = pins;
+    given.strategy = strategy;
+    std::string why = checkOptions(given);
     if (!why.empty()) {
       emitError(UnknownLoc::get(&getContext())) << why;
       return signalPassFailure();
@@ -70,6 +80,20 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
       llvm::append_range(options.replicateOver, *axes);
     }
 
+    // What the hand-made plan is compared with: the same problem without its pins.
+    std::optional<double> free;
+    if (!pins.empty() || !strategy.empty()) {
+      FailureOr<BuiltProblem> unpinned = buildProblem(module, mesh, model, prices, options);
+      if (failed(unpinned))
+        return signalPassFailure();
+      solver::SearchLimits limits;
+      limits.rounds = kSearchRounds;
+      if (solver::Solution solution = solver::solve(unpinned->problem, limits); solution.feasible)
+        free = solution.objective;
+      if (!pins.empty())
+        options.pins = *readPins(pins, why);
+      options.megatron = strategy == "megatron";
+    }
     FailureOr<BuiltProblem> built = buildProblem(module, mesh, model, prices, options);
     if (failed(built))
       return signalPassFailure();
@@ -116,8 +140,11 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
                                  << " contradicts the cost of its choice " << solution.objective;
       return signalPassFailure();
     }
-    write(module, mesh, *built, solution, model, seconds);
-    explain(*built, solution, mesh, report);
+    write(module, mesh, *built, solution, model, seconds, free);
+    const std::vector<solver::RunnerUp> runners = solver::runnerUps(built->problem, solution);
+    module->setAttr(kChoicesAttr,
+                    StringAttr::get(&getContext(), choicesJson(*built, solution, runners, mesh)));
+    explain(*built, solution, runners, mesh, report);
   }
 
 private:
@@ -172,8 +199,18 @@ private:
           << built.problem.nodes[node].name << " holds " << -bytes << " of them";
   }
 
+  /// What the pinned plan would gain by the solver's own choices.
+  std::string comparison(std::optional<double> free) {
+    if (!free)
+      return "";
+    return llvm::formatv(", \"pinned_by\": \"{0}\", \"free_objective_s\": {1:e9}",
+                         strategy.empty() ? "pins" : strategy.getValue(), *free)
+        .str();
+  }
+
   void write(ModuleOp module, const sharding::Mesh &mesh, const BuiltProblem &built,
-             const solver::Solution &solution, const cost::CostModel &model, double seconds) {
+             const solver::Solution &solution, const cost::CostModel &model, double seconds,
+             std::optional<double> free) {
     MLIRContext *context = &getContext();
     OpBuilder builder(module.getBodyRegion());
     if (!findMesh(module)) {
@@ -212,10 +249,10 @@ private:
         "\"covers\": "
         "\"enumerated strategies, this cost model, memory={4}, same-target sharing, before fusion "
         "and scheduling\", "
-        "\"variables\": {5}, \"largest_table\": {6}}",
+        "\"variables\": {5}, \"largest_table\": {6}{7}}",
         solution.objective, solution.bound,
         solution.objective > 0 ? (solution.objective - solution.bound) / solution.objective : 0.0,
-        solution.method, memory, built.variables.size(), solution.largestTable);
+        solution.method, memory, built.variables.size(), solution.largestTable, comparison(free));
     module->setAttr(kCertificateAttr, builder.getStringAttr(text));
     module->setAttr(kMachineAttr,
                     builder.getStringAttr(model.machine().name + " " + model.machine().digest()));

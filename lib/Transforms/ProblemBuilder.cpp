@@ -72,6 +72,12 @@ public:
       for (Operation &op : function.getBody().front())
         if (failed(addOp(&op)))
           return failure();
+    for (auto [index, pin] : llvm::enumerate(options.pins))
+      if (!pinned.contains(index))
+        return module.emitError() << "pins: the pattern '" << pin.pattern
+                                  << "' names no matmul with a weight, no lookup and no norm that "
+                                     "its style speaks of",
+               failure();
     if (failed(addWeights()))
       return failure();
     for (auto function : module.getOps<func::FuncOp>())
@@ -86,6 +92,7 @@ private:
   LogicalResult addOp(Operation *op);
   FailureOr<std::shared_ptr<StrategyTable>> tableOf(Operation *op);
   LogicalResult applyPins(Operation *op, Variable &variable);
+  LogicalResult applyNamedPins(Operation *op, Variable &variable);
   LogicalResult addWeights();
   LogicalResult addWeight(ml_program::GlobalOp global, ArrayRef<OpOperand *> uses,
                           WeightRequirement &requirement);
@@ -107,6 +114,7 @@ private:
   SymbolTable symbols;
   BuiltProblem built;
   llvm::DenseMap<OpOperand *, int> resultVariables;
+  llvm::SmallDenseSet<size_t> pinned; ///< Indices of named pins that pinned something.
   std::map<std::vector<const void *>, std::shared_ptr<StrategyTable>> tables;
 };
 
@@ -189,6 +197,43 @@ LogicalResult ProblemBuilder::applyPins(Operation *op, Variable &variable) {
   return success();
 }
 
+LogicalResult ProblemBuilder::applyNamedPins(Operation *op, Variable &variable) {
+  auto narrow = [&](PinStyle style, const Twine &what) -> FailureOr<bool> {
+    const std::optional<std::vector<int>> wanted =
+        strategiesOf(op, style, variable.table->rule, variable.table->strategies, mesh);
+    if (!wanted)
+      return false;
+    llvm::erase_if(variable.allowed, [&](int s) { return !llvm::is_contained(*wanted, s); });
+    if (variable.allowed.empty())
+      return op->emitOpError() << "cannot follow " << what
+                               << ": no legal strategy cuts it so, or another pin forbids it",
+             failure();
+    return true;
+  };
+  const std::string layer = layerOf(op);
+  for (auto [index, pin] : llvm::enumerate(options.pins))
+    if (matches(pin.pattern, layer)) {
+      FailureOr<bool> done = narrow(pin.style, "the pin '" + pin.pattern + "'");
+      if (failed(done))
+        return failure();
+      if (*done) {
+        pinned.insert(index);
+        return success();
+      }
+    }
+  if (options.megatron)
+    if (std::optional<PinStyle> style = megatronStyle(op)) {
+      // What cannot be cut so (a vocabulary of one row, say) Megatron replicates.
+      std::optional<std::vector<int>> wanted =
+          strategiesOf(op, *style, variable.table->rule, variable.table->strategies, mesh);
+      if (wanted && wanted->empty())
+        style = PinStyle::Replicated;
+      if (failed(narrow(*style, "strategy=megatron")))
+        return failure();
+    }
+  return success();
+}
+
 LogicalResult ProblemBuilder::addOp(Operation *op) {
   if (isa<func::ReturnOp, ml_program::GlobalLoadConstOp>(op))
     return success();
@@ -203,7 +248,7 @@ LogicalResult ProblemBuilder::addOp(Operation *op) {
   variable.table = *table;
   variable.allowed.resize((*table)->strategies.size());
   std::iota(variable.allowed.begin(), variable.allowed.end(), 0);
-  if (failed(applyPins(op, variable)))
+  if (failed(applyPins(op, variable)) || failed(applyNamedPins(op, variable)))
     return failure();
   std::vector<double> costs;
   for (int s : variable.allowed)

@@ -9,6 +9,7 @@
 // equal layers is priced once.
 #pragma once
 
+#include "NamedPins.h"
 #include "tenon/Cost/CostModel.h"
 #include "tenon/Dialect/TP/IR/TPDialect.h"
 #include "tenon/Sharding/Reshard.h"
@@ -80,6 +81,10 @@ struct BuildOptions {
   bool shardWeights = true;
   /// Axes (indices) that weights may stay replicated over.
   sharding::AxisList replicateOver;
+  /// Pins by name; the first pattern that names an op and says something about it counts.
+  std::vector<NamedPin> pins;
+  /// Ops that no pattern pins follow Megatron-LM's plan.
+  bool megatron = false;
   /// Bytes per rank; kNoLimit: memory is not looked at.
   int64_t memoryLimit = solver::kNoLimit;
 };

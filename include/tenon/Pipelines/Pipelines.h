@@ -26,6 +26,14 @@ struct CompileOptions : mlir::PassPipelineOptions<CompileOptions> {
                              llvm::cl::desc("shard: every weight uses every axis; none: no "
                                             "demand; 16GiB: at most so much per rank"),
                              llvm::cl::init("shard")};
+  Option<std::string> pins{
+      *this, "pins",
+      llvm::cl::desc("JSON file of layer patterns and styles (colwise, rowwise, "
+                     "sequence_parallel, replicate)"),
+      llvm::cl::init("")};
+  Option<std::string> strategy{*this, "strategy",
+                               llvm::cl::desc("megatron: Megatron-LM's plan, for comparison"),
+                               llvm::cl::init("")};
   ListOption<std::string> replicateOver{
       *this, "replicate-over", llvm::cl::desc("Axes that weights may stay replicated over")};
   Option<std::string> dumpProblem{*this, "dump-problem",

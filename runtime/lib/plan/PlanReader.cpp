@@ -392,6 +392,7 @@ private:
     to.weightsBytesUnsharded = from.weights_bytes_unsharded();
     section = "plan";
     get(from.certificate(), to.certificate, "certificate", limits::certificateBytes);
+    get(from.choices(), to.choices, "choices", limits::choicesBytes);
   }
 };
 

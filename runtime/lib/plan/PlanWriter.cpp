@@ -235,14 +235,14 @@ private:
     auto weights = tables(plan.weights);
     auto entries = tables(plan.entries);
     return fb::CreatePlan(b, producer, model, machine, mesh, weights, entries, plan.packBudget,
-                          plan.weightsBytesUnsharded, text(plan.certificate));
+                          plan.weightsBytesUnsharded, text(plan.certificate), text(plan.choices));
   }
 };
 
 /// Bounds the file from above before building it: FlatBuffers aborts beyond 2 GiB instead of
 /// failing. Per op: its table and operands, all index lists new.
 bool fits(const Plan &plan) {
-  size_t bytes = plan.certificate.size() + plan.weights.size() * 256;
+  size_t bytes = plan.certificate.size() + plan.choices.size() + plan.weights.size() * 256;
   for (const Weight &weight : plan.weights) {
     bytes += weight.name.size();
     for (const WeightPart &part : weight.parts)

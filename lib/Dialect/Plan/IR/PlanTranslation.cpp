@@ -285,6 +285,7 @@ public:
     result.model = text(kModelAttr);
     result.machine = text(kMachineAttr);
     result.certificate = text(kCertificateAttr);
+    result.choices = text(kChoicesAttr);
     result.packBudget = number(kPackBudgetAttr);
     result.weightsBytesUnsharded = number(kUnshardedAttr);
     for (Operation &op : *module.getBody()) {
@@ -456,6 +457,8 @@ public:
     module->setAttr(kModelAttr, builder.getStringAttr(plan.model));
     module->setAttr(kMachineAttr, builder.getStringAttr(plan.machine));
     module->setAttr(kCertificateAttr, builder.getStringAttr(plan.certificate));
+    if (!plan.choices.empty())
+      module->setAttr(kChoicesAttr, builder.getStringAttr(plan.choices));
     module->setAttr(kPackBudgetAttr, builder.getI64IntegerAttr(plan.packBudget));
     module->setAttr(kUnshardedAttr, builder.getI64IntegerAttr(plan.weightsBytesUnsharded));
     builder.setInsertionPointToEnd(module.getBody());

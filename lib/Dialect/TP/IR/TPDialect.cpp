@@ -52,7 +52,7 @@ LogicalResult TPDialect::verifyOperationAttribute(Operation *op, NamedAttribute 
     return expect(isa<ArrayAttr>(value), "an array");
   if (name == kPredictedAttr)
     return expect(isa<FloatAttr>(value), "a float");
-  if (name == kCertificateAttr || name == kMachineAttr)
+  if (name == kCertificateAttr || name == kChoicesAttr || name == kMachineAttr)
     return expect(isa<StringAttr>(value), "a string");
   if (name == kEqualHalvesAttr)
     return expect(isa<UnitAttr>(value), "without a value");

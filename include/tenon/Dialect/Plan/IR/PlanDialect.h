@@ -35,6 +35,7 @@ namespace tenon::plan {
 inline constexpr llvm::StringLiteral kProducerAttr = "plan.producer", kModelAttr = "plan.model",
                                      kMachineAttr = "plan.machine",
                                      kCertificateAttr = "plan.certificate",
+                                     kChoicesAttr = "plan.choices",
                                      kPackBudgetAttr = "plan.pack_budget",
                                      kUnshardedAttr = "plan.weights_bytes_unsharded";
 

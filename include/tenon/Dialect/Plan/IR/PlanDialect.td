@@ -22,7 +22,7 @@ def Plan_Dialect : Dialect {
     The instructions of stream 0 compute, those of stream 1 communicate; the two are joined by `plan.record`
     and `plan.wait`.
 
-    Module attributes: `plan.producer`, `plan.model`, `plan.machine`, `plan.certificate` (strings), `plan.pack_budget` and
+    Module attributes: `plan.producer`, `plan.model`, `plan.machine`, `plan.certificate`, `plan.choices` (strings), `plan.pack_budget` and
     `plan.weights_bytes_unsharded` (bytes, i64).
   }];
   let useDefaultAttributePrinterParser = 1;

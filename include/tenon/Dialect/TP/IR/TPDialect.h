@@ -43,7 +43,7 @@ inline constexpr llvm::StringLiteral kKeyAttr = "tp.key", kViewAttr = "tp.view",
                                      kModelAttr = "tp.model", kShapeAttr = "tp.shape",
                                      kPartsAttr = "tp.parts", kPredictedAttr = "tp.predicted_us",
                                      kCauseAttr = "tp.cause", kCertificateAttr = "tp.certificate",
-                                     kMachineAttr = "tp.machine",
+                                     kChoicesAttr = "tp.choices", kMachineAttr = "tp.machine",
                                      kEqualHalvesAttr = "tp.equal_halves", kPinAttr = "tp.pin";
 
 /// Returns the module's mesh op, or null.

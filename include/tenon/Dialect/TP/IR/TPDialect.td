@@ -22,8 +22,8 @@ def TP_Dialect : Dialect {
     same numbers, as in rotary tables; passes never read data, so the exporter says it), `tp.sharding` (#tp.sharding, on globals, entry arguments and results, or as a
     pin on any op), `tp.name` (string, entry arguments and results), `tp.range` (array of two i64: legal values of an
     integer input, high exclusive), `tp.mask_rows` (unit: each row of this input holds a value that is not
-    0), `tp.strategy` (#tp.strategy, the decision for a graph op from `sharded` on, or a pin on it), `tp.certificate` and
-    `tp.machine` (strings, on the module from `sharded` on), `tp.shape` and `tp.parts` (on globals, results: the global shape
+    0), `tp.strategy` (#tp.strategy, the decision for a graph op from `sharded` on, or a pin on it), `tp.certificate`,
+    `tp.choices` and `tp.machine` (strings, on the module from `sharded` on), `tp.shape` and `tp.parts` (on globals, results: the global shape
     and the parts of a merged weight, from `local` on), `tp.predicted_us` (float, from `optimized` on), `tp.model` (string, on
     the module). Any other attribute of this prefix is an error: a misspelt pin would be a pin that does not hold.
   }];

@@ -29,6 +29,7 @@ inline constexpr size_t dimensions = 16;
 inline constexpr int32_t streams = 2;
 inline constexpr size_t stringBytes = 1 << 16;
 inline constexpr size_t certificateBytes = 1 << 20;
+inline constexpr size_t choicesBytes = 1 << 26;
 
 /// Operators of an elementwise expression that are not Input or Constant, and its inputs and terms.
 /// A program of 16 operators with three operands each has at most 33 leaves.

@@ -351,6 +351,9 @@ struct Plan {
   int64_t packBudget = 0;            ///< Bytes a device may spend on repacked weights.
   int64_t weightsBytesUnsharded = 0; ///< Distinct globals in use, unpadded.
   std::string certificate;           ///< Objective, bound, gap and how proven: one line of JSON.
+  /// What was chosen for each op and weight, and what the runner-up would cost: a JSON list, for
+  /// people; nothing that runs reads it.
+  std::string choices;
   bool operator==(const Plan &) const = default;
 };
 

@@ -20,7 +20,7 @@
 namespace tenon::plan {
 
 inline constexpr char fileMagic[9] = "TENONPLN";
-inline constexpr uint32_t formatNumber = 2;
+inline constexpr uint32_t formatNumber = 3;
 inline constexpr size_t headerBytes = 64;
 
 /// Returns the file's bytes. Fails with Code::Plan when the plan is too large for a file (1 GiB).
