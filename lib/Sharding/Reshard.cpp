@@ -10,6 +10,7 @@
 #include <queue>
 #include <set>
 #include <tuple>
+#include <unordered_map>
 
 namespace tenon::sharding {
 
@@ -43,6 +44,22 @@ Sharding normalised(Sharding sharding) {
     sharding.reduction = Reduction::Sum;
   return sharding;
 }
+
+struct Hash {
+  size_t operator()(const Sharding &sharding) const {
+    size_t hash = static_cast<size_t>(sharding.reduction);
+    auto add = [&](size_t word) { hash = (hash ^ word) * 0x9e3779b97f4a7c15u; };
+    auto addList = [&](const AxisList &axes) {
+      for (int axis : axes)
+        add(static_cast<size_t>(axis) + 1);
+      add(0);
+    };
+    for (const AxisList &axes : sharding.dims)
+      addList(axes);
+    addList(sharding.partial);
+    return hash ^ hash >> 32;
+  }
+};
 
 struct Arc {
   int32_t to;
@@ -81,7 +98,8 @@ struct ReshardGraph::Impl {
   Mesh mesh;
   StepPrice price;
   std::vector<Sharding> states;
-  std::map<Sharding, int32_t> numbers;
+  std::unordered_map<Sharding, int32_t, Hash> numbers;
+  std::unordered_map<Sharding, int32_t, Hash> asked; ///< As given, not normalised.
   std::vector<std::vector<Arc>> arcs; ///< Valid where expanded.
   std::vector<char> expanded;
   std::map<int32_t, Search> searches;
@@ -216,17 +234,25 @@ struct ReshardGraph::Impl {
     return search.reached[to].settled ? &search : nullptr;
   }
 
+  /// The number of a sharding that somebody asks for.
+  int32_t endOf(const Sharding &sharding) {
+    auto [at, isNew] = asked.try_emplace(sharding);
+    if (isNew) {
+      admit(sharding);
+      at->second = number(normalised(sharding));
+    }
+    return at->second;
+  }
+
   const Search *ask(const Sharding &from, const Sharding &to, int32_t &start, int32_t &end) {
-    admit(from);
-    admit(to);
-    start = number(normalised(from));
-    end = number(normalised(to));
+    start = endOf(from);
+    end = endOf(to);
     return search(start, end);
   }
 };
 
 ReshardGraph::ReshardGraph(std::vector<int64_t> shape, Mesh mesh, StepPrice price)
-    : impl(new Impl{std::move(shape), std::move(mesh), std::move(price), {}, {}, {}, {}, {}, {}}) {}
+    : impl(new Impl{std::move(shape), std::move(mesh), std::move(price), {}, {}, {}, {}, {}, {}, {}}) {}
 ReshardGraph::~ReshardGraph() = default;
 ReshardGraph::ReshardGraph(ReshardGraph &&) noexcept = default;
 ReshardGraph &ReshardGraph::operator=(ReshardGraph &&) noexcept = default;
