@@ -100,7 +100,7 @@ struct ReshardGraph::Impl {
   std::vector<Sharding> states;
   std::unordered_map<Sharding, int32_t, Hash> numbers;
   std::unordered_map<Sharding, int32_t, Hash> asked; ///< As given, not normalised.
-  std::vector<std::vector<Arc>> arcs; ///< Valid where expanded.
+  std::vector<std::vector<Arc>> arcs;                ///< Valid where expanded.
   std::vector<char> expanded;
   std::map<int32_t, Search> searches;
   /// Lists longer than their dimension that somebody asked for, all the same.
@@ -252,7 +252,8 @@ struct ReshardGraph::Impl {
 };
 
 ReshardGraph::ReshardGraph(std::vector<int64_t> shape, Mesh mesh, StepPrice price)
-    : impl(new Impl{std::move(shape), std::move(mesh), std::move(price), {}, {}, {}, {}, {}, {}, {}}) {}
+    : impl(new Impl{
+          std::move(shape), std::move(mesh), std::move(price), {}, {}, {}, {}, {}, {}, {}}) {}
 ReshardGraph::~ReshardGraph() = default;
 ReshardGraph::ReshardGraph(ReshardGraph &&) noexcept = default;
 ReshardGraph &ReshardGraph::operator=(ReshardGraph &&) noexcept = default;

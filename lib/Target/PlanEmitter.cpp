@@ -35,19 +35,22 @@ LogicalResult tenon::emitPlan(ModuleOp module, StringRef path) {
   return success();
 }
 
-OwningOpRef<ModuleOp> tenon::importPlanFile(StringRef bytes, StringRef name, MLIRContext *context) {
+FailureOr<plan::Plan> tenon::readPlanFile(StringRef bytes, StringRef name, MLIRContext *context) {
   Location loc = FileLineColLoc::get(context, name, 0, 0);
   Expected<plan::Plan> plan = plan::read(std::as_bytes(std::span(bytes.data(), bytes.size())));
-  if (!plan) {
-    emitError(loc) << plan.status().message();
-    return {};
-  }
-  // The reader bounds counts and sizes, not indices; verify does, and the importer needs them in
+  if (!plan)
+    return emitError(loc) << plan.status().message(), failure();
+  // The reader bounds counts and sizes, not indices; verify does, and what follows needs them in
   // range.
-  if (Status status = plan::verifyAll(*plan); !status) {
-    emitError(loc) << "the plan is not acceptable: " << status.message();
+  if (Status status = plan::verifyAll(*plan); !status)
+    return emitError(loc) << "the plan is not acceptable: " << status.message(), failure();
+  return std::move(*plan);
+}
+
+OwningOpRef<ModuleOp> tenon::importPlanFile(StringRef bytes, StringRef name, MLIRContext *context) {
+  FailureOr<plan::Plan> plan = readPlanFile(bytes, name, context);
+  if (failed(plan))
     return {};
-  }
   context->loadDialect<plan::PlanDialect>();
   OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(context));
   plan::importPlan(*plan, *module);

@@ -3,8 +3,11 @@
 // demands. Users that demand the same form of a value share one tp.reshard, placed before the first
 // of them.
 
+#include "NamedPins.h"
 #include "ValueShardings.h"
 #include "tenon/Transforms/Passes.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 
 #include <map>
 
@@ -25,18 +28,28 @@ struct Group {
   SmallVector<OpOperand *> uses;
 };
 
-/// Says which choice made the reshard necessary.
-std::string causeOf(Value value, Operation *user) {
-  auto spell = [](Operation *op) {
-    std::string text;
-    llvm::raw_string_ostream os(text);
-    os << op->getName();
-    if (Attribute strategy = op->getAttr(kStrategyAttr))
-      os << " " << strategy;
-    return text;
-  };
-  Operation *producer = value.getDefiningOp();
-  return (producer ? spell(producer) : std::string("an entry argument")) + " feeds " + spell(user);
+/// A layer, its op and the strategy chosen for it: model.layers.0.mlp.down_proj (matmul k=[tp]).
+std::string spell(Operation *op, ValueShardings &shardings) {
+  std::string text = op->getName().stripDialect().str();
+  if (op->hasAttr(kStrategyAttr))
+    if (auto found = shardings.strategyOf(op); succeeded(found))
+      if (std::string cuts = sharding::toString(found->second, found->first, shardings.mesh());
+          !cuts.empty())
+        text += " " + cuts;
+  const std::string layer = layerOf(op);
+  return layer.empty() ? text : layer + " (" + text + ")";
+}
+
+/// Says which choices made the reshard necessary.
+std::string causeOf(const Group &group, ValueShardings &shardings) {
+  Operation *producer = group.value.getDefiningOp(), *user = group.uses.front()->getOwner();
+  std::string text = producer ? spell(producer, shardings) : "an entry argument";
+  text += " gives " + sharding::toString(group.from, shardings.mesh()) + "; ";
+  text += isa<func::ReturnOp>(user) ? "the entry's result" : spell(user, shardings);
+  if (group.uses.size() > 1)
+    text += " and " + std::to_string(group.uses.size() - 1) + " more";
+  return text + (group.uses.size() > 1 ? " need " : " needs ") +
+         sharding::toString(group.to, shardings.mesh());
 }
 
 struct InsertReshards : tenon::impl::InsertReshardsPassBase<InsertReshards> {
@@ -70,7 +83,7 @@ struct InsertReshards : tenon::impl::InsertReshardsPassBase<InsertReshards> {
                                        group.value.getType(), group.value,
                                        toAttr(&getContext(), group.from, shardings->mesh()),
                                        toAttr(&getContext(), group.to, shardings->mesh()),
-                                       builder.getStringAttr(causeOf(group.value, first)));
+                                       builder.getStringAttr(causeOf(group, *shardings)));
       for (OpOperand *use : group.uses)
         use->set(reshard.getResult());
     }

@@ -5,6 +5,7 @@
 #include "NamedPins.h"
 #include "OpPrice.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Remarks.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
@@ -97,6 +98,8 @@ std::string tenon::choicesJson(const BuiltProblem &built, const solver::Solution
       if (variable.kind == Variable::Kind::Op && isFree(variable.op))
         continue;
       json.object([&] {
+        if (auto entry = variable.op->getParentOfType<func::FuncOp>())
+          json.attribute("entry", entry.getName());
         json.attribute("layer", nameOf(variable));
         json.attribute("what", whatOf(variable));
         json.attribute("choice", spell(variable, choice, mesh));

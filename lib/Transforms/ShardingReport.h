@@ -12,9 +12,9 @@ namespace tenon {
 void explain(const BuiltProblem &built, const solver::Solution &solution,
              const std::vector<solver::RunnerUp> &runners, const sharding::Mesh &mesh, bool table);
 
-/// The choices as a JSON list, in the order of the program: {"layer", "what" (op, weight or
-/// result), "choice", "role" (column-parallel, ..; where there is a word for it), "us",
-/// "runner_up", "plus_us", "note"}; without "runner_up" where there is no alternative.
+/// The choices as a JSON list, in the order of the program: {"entry" (not of weights), "layer",
+/// "what" (op, weight or result), "choice", "role" (column-parallel, ..; where there is a word for
+/// it), "us", "runner_up", "plus_us", "note"}; without "runner_up" where there is no alternative.
 std::string choicesJson(const BuiltProblem &built, const solver::Solution &solution,
                         const std::vector<solver::RunnerUp> &runners, const sharding::Mesh &mesh);
 

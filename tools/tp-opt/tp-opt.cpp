@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// tp-opt: the compiler on files. MLIR's opt driver with Tenon's dialects and passes, plus three
+// tp-opt: the compiler on files. MLIR's opt driver with Tenon's dialects and passes, plus four
 // forms of its own:
 //   tp-opt model.mlir --tp-compile="mesh=tp:2" --emit=plan -o model.plan   compile and write a plan
 //   tp-opt model.plan --to-text                                            a plan file as text
+//   tp-opt model.plan --to-json                                            the same for programs
 //   tp-opt model.mlir --tp-compile="mesh=tp:2" --tp-report                 the table of choices
 //
 // Exit codes: 0 done; 2 the command line is at fault (unknown option or phase, malformed mesh, a
@@ -13,6 +14,7 @@
 #include "tenon/Dialect/TP/IR/TPDialect.h"
 #include "tenon/Pipelines/Pipelines.h"
 #include "tenon/Target/PlanEmitter.h"
+#include "tenon/Target/PlanJson.h"
 #include "tenon/runtime/plan/PlanWriter.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -41,6 +43,8 @@ cl::opt<std::string> emitKind("emit",
                               cl::desc("plan: write the plan to the file of -o instead of text"),
                               cl::value_desc("plan"), cl::cat(tenonOptions));
 cl::opt<bool> toText("to-text", cl::desc("The input is a plan file; print it as text"),
+                     cl::cat(tenonOptions));
+cl::opt<bool> toJson("to-json", cl::desc("The input is a plan file; print what it holds as JSON"),
                      cl::cat(tenonOptions));
 cl::opt<bool> tpReport("tp-report",
                        cl::desc("Print the table of choices and their runner-ups to stderr"),
@@ -79,6 +83,13 @@ std::vector<std::string> withReport(int argc, char **argv) {
 int printPlan(StringRef bytes, DialectRegistry &registry, raw_ostream &os) {
   MLIRContext context(registry);
   context.loadAllAvailableDialects();
+  if (toJson) {
+    FailureOr<tenon::plan::Plan> plan = tenon::readPlanFile(bytes, inputPath, &context);
+    if (failed(plan))
+      return kBadInput;
+    tenon::writeJson(*plan, os);
+    return 0;
+  }
   OwningOpRef<ModuleOp> module = tenon::importPlanFile(bytes, inputPath, &context);
   if (!module)
     return kBadInput;
@@ -109,8 +120,10 @@ int run(int argc, char **argv) {
     return usage("unknown --emit=" + emitKind + "; expected --emit=plan");
   if (emits && (outputPath.getNumOccurrences() == 0 || outputPath == "-"))
     return usage("--emit=plan needs -o FILE");
-  if (emits && toText)
-    return usage("--emit=plan excludes --to-text");
+  if (toText && toJson)
+    return usage("--to-text excludes --to-json");
+  if (emits && (toText || toJson))
+    return usage("--emit=plan excludes --to-text and --to-json");
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
   if (emits && !config.inputSplitMarker().empty())
     return usage("--emit=plan writes one file and excludes --split-input-file");
@@ -132,8 +145,8 @@ int run(int argc, char **argv) {
   if (!buffer)
     return usage(error);
   const bool isPlan = buffer->getBuffer().starts_with(tenon::plan::fileMagic);
-  if (isPlan && !toText)
-    return usage(inputPath + " is a plan file; --to-text prints it");
+  if (isPlan && !toText && !toJson)
+    return usage(inputPath + " is a plan file; --to-text or --to-json prints it");
   if (emits) {
     std::string path = outputPath;
     MlirOptMainConfig emitting = config;
@@ -150,7 +163,7 @@ int run(int argc, char **argv) {
   auto file = openOutputFile(outputPath, &error);
   if (!file)
     return usage(error);
-  int code = toText ? printPlan(buffer->getBuffer(), registry, file->os())
+  int code = toText || toJson ? printPlan(buffer->getBuffer(), registry, file->os())
              : failed(MlirOptMain(file->os(), std::move(buffer), registry, config)) ? kBadInput
                                                                                     : 0;
   if (code == 0)

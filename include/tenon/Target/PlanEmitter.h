@@ -24,8 +24,12 @@ mlir::FailureOr<plan::Plan> verifiedPlan(mlir::ModuleOp module);
 /// Verifies and writes a plan file. On failure the file is as it was before.
 mlir::LogicalResult emitPlan(mlir::ModuleOp module, llvm::StringRef path);
 
-/// The bytes of a plan file as a module; `name` is the file's, for messages. Returns null, after an
-/// error at the file, when the runtime's reader or verifier refuses it.
+/// The plan in the bytes of a plan file; `name` is the file's, for messages. Fails, after an error
+/// at the file, when the runtime's reader or verifier refuses it.
+mlir::FailureOr<plan::Plan> readPlanFile(llvm::StringRef bytes, llvm::StringRef name,
+                                         mlir::MLIRContext *context);
+
+/// The same as a module; null on failure.
 mlir::OwningOpRef<mlir::ModuleOp> importPlanFile(llvm::StringRef bytes, llvm::StringRef name,
                                                  mlir::MLIRContext *context);
 
