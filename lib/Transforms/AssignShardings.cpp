@@ -4,6 +4,7 @@
 // ops' rules.
 
 #include "MeshSpec.h"
+#include "OpPrice.h"
 #include "ProblemBuilder.h"
 #include "ShardingReport.h"
 #include "tenon/Transforms/MemorySpec.h"
@@ -29,8 +30,8 @@ std::string tenon::checkOptions(const AssignShardingsPassOptions &options) {
   std::string error;
   if (!parseMemory(options.memory, error))
     return error;
-  if (!options.strategy.empty() && options.strategy != "megatron")
-    return "unknown strategy '" + options.strategy + "'; expected strategy=megatron";
+  if (!options.strategy.empty() && options.strategy != "megatron" && options.strategy != "hf")
+    return "unknown strategy '" + options.strategy + "'; expected megatron or hf";
   if (!options.pins.empty() && !readPins(options.pins, error))
     return error;
   if (!cost::loadMachine(options.machine, error) ||
@@ -44,6 +45,12 @@ namespace {
 /// Of the search under a memory limit: rounds, not seconds, so that a plan does not depend on the
 /// machine that compiles it.
 constexpr int64_t kSearchRounds = 200;
+
+/// The solver's own choice where pins were given.
+struct Unpinned {
+  double objective;
+  int64_t weightBytes;
+};
 
 struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
   using AssignShardingsPassBase::AssignShardingsPassBase;
@@ -80,8 +87,14 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
       llvm::append_range(options.replicateOver, *axes);
     }
 
+    if (strategy == "hf" && !layerPlan(module)) {
+      emitError(module.getLoc()) << "strategy=hf needs the plan of the model's config, "
+                                 << kLayerPlanAttr
+                                 << " on the module; the config of this model has none";
+      return signalPassFailure();
+    }
     // What the hand-made plan is compared with: the same problem without its pins.
-    std::optional<double> free;
+    std::optional<Unpinned> free;
     if (!pins.empty() || !strategy.empty()) {
       FailureOr<BuiltProblem> unpinned = buildProblem(module, mesh, model, prices, options);
       if (failed(unpinned))
@@ -89,10 +102,12 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
       solver::SearchLimits limits;
       limits.rounds = kSearchRounds;
       if (solver::Solution solution = solver::solve(unpinned->problem, limits); solution.feasible)
-        free = solution.objective;
+        free = Unpinned{solution.objective, weightBytes(*unpinned, solution, mesh)};
       if (!pins.empty())
         options.pins = *readPins(pins, why);
-      options.megatron = strategy == "megatron";
+      options.baseline = strategy == "megatron" ? BuildOptions::Baseline::Megatron
+                         : strategy == "hf"     ? BuildOptions::Baseline::HuggingFace
+                                                : BuildOptions::Baseline::None;
     }
     FailureOr<BuiltProblem> built = buildProblem(module, mesh, model, prices, options);
     if (failed(built))
@@ -200,17 +215,33 @@ private:
   }
 
   /// What the pinned plan would gain by the solver's own choices.
-  std::string comparison(std::optional<double> free) {
+  /// A pin may hold a weight on more ranks than the memory demand would, hence the bytes.
+  std::string comparison(std::optional<Unpinned> free, int64_t bytes) {
     if (!free)
       return "";
-    return llvm::formatv(", \"pinned_by\": \"{0}\", \"free_objective_s\": {1:e9}",
-                         strategy.empty() ? "pins" : strategy.getValue(), *free)
+    return llvm::formatv(", \"pinned_by\": \"{0}\", \"free_objective_s\": {1:e9}, "
+                         "\"weights_bytes\": {2}, \"free_weights_bytes\": {3}",
+                         strategy.empty() ? "pins" : strategy.getValue(), free->objective, bytes,
+                         free->weightBytes)
         .str();
+  }
+
+  /// Bytes per rank of the weights, padding included.
+  static int64_t weightBytes(const BuiltProblem &built, const solver::Solution &solution,
+                             const sharding::Mesh &mesh) {
+    int64_t sum = 0;
+    for (auto [index, variable] : llvm::enumerate(built.variables))
+      if (variable.kind == Variable::Kind::Weight) {
+        auto type = cast<RankedTensorType>(cast<ml_program::GlobalOp>(variable.op).getType());
+        sum += localType(type, variable.shardings[solution.choice[index]], mesh).getNumElements() *
+               elementBytes(type.getElementType());
+      }
+    return sum;
   }
 
   void write(ModuleOp module, const sharding::Mesh &mesh, const BuiltProblem &built,
              const solver::Solution &solution, const cost::CostModel &model, double seconds,
-             std::optional<double> free) {
+             std::optional<Unpinned> free) {
     MLIRContext *context = &getContext();
     OpBuilder builder(module.getBodyRegion());
     if (!findMesh(module)) {
@@ -252,7 +283,8 @@ private:
         "\"variables\": {5}, \"largest_table\": {6}{7}}",
         solution.objective, solution.bound,
         solution.objective > 0 ? (solution.objective - solution.bound) / solution.objective : 0.0,
-        solution.method, memory, built.variables.size(), solution.largestTable, comparison(free));
+        solution.method, memory, built.variables.size(), solution.largestTable,
+        comparison(free, weightBytes(built, solution, mesh)));
     module->setAttr(kCertificateAttr, builder.getStringAttr(text));
     module->setAttr(kMachineAttr,
                     builder.getStringAttr(model.machine().name + " " + model.machine().digest()));

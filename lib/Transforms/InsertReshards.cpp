@@ -40,10 +40,36 @@ std::string spell(Operation *op, ValueShardings &shardings) {
   return layer.empty() ? text : layer + " (" + text + ")";
 }
 
+/// The choices that gave the value its form: the op that makes it, and where that op only passes a
+/// partial value on, the one that it comes from, and so on: down (matmul k=[tp]) -> down (binary
+/// partial=[tp]).
+std::string originOf(Value value, ValueShardings &shardings) {
+  std::string text;
+  while (Operation *op = value.getDefiningOp()) {
+    text = spell(op, shardings) + (text.empty() ? "" : " -> ") + text;
+    auto found = shardings.strategyOf(op);
+    if (!op->hasAttr(kStrategyAttr) || failed(found) || found->second.partial.empty())
+      return text;
+    // Of several, as in a residual sum, the latest.
+    Value latest;
+    for (Value operand : op->getOperands()) {
+      auto form = shardings.of(operand);
+      Operation *made = operand.getDefiningOp();
+      if (made && succeeded(form) && !form->partial.empty() &&
+          (!latest || latest.getDefiningOp()->isBeforeInBlock(made)))
+        latest = operand;
+    }
+    if (!latest)
+      return text;
+    value = latest;
+  }
+  return text.empty() ? "an entry argument" : text;
+}
+
 /// Says which choices made the reshard necessary.
 std::string causeOf(const Group &group, ValueShardings &shardings) {
-  Operation *producer = group.value.getDefiningOp(), *user = group.uses.front()->getOwner();
-  std::string text = producer ? spell(producer, shardings) : "an entry argument";
+  Operation *user = group.uses.front()->getOwner();
+  std::string text = originOf(group.value, shardings);
   text += " gives " + sharding::toString(group.from, shardings.mesh()) + "; ";
   text += isa<func::ReturnOp>(user) ? "the entry's result" : spell(user, shardings);
   if (group.uses.size() > 1)

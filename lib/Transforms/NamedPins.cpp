@@ -9,9 +9,9 @@ using namespace mlir;
 using namespace tenon;
 using namespace tenon::tp;
 
-std::optional<std::vector<NamedPin>> tenon::readPins(const std::string &path, std::string &error) {
-  // The names that transformers knows for what a plan can say; those for gradients and for experts
-  // say something else.
+/// The names that transformers knows for what a plan can say; those for gradients and for experts
+/// say something else.
+static std::optional<PinStyle> styleOf(StringRef word) {
   static const llvm::StringMap<PinStyle> words{{"colwise", PinStyle::Column},
                                                {"colwise_rep", PinStyle::Column},
                                                {"colwise_gather_output", PinStyle::Column},
@@ -25,6 +25,22 @@ std::optional<std::vector<NamedPin>> tenon::readPins(const std::string &path, st
                                                {"sequence_parallel", PinStyle::Sequence},
                                                {"replicate", PinStyle::Replicated},
                                                {"replicated", PinStyle::Replicated}};
+  auto at = words.find(word);
+  return at == words.end() ? std::nullopt : std::optional(at->second);
+}
+
+std::optional<std::vector<NamedPin>> tenon::layerPlan(ModuleOp module) {
+  auto plan = module->getAttrOfType<DictionaryAttr>(kLayerPlanAttr);
+  if (!plan)
+    return std::nullopt;
+  std::vector<NamedPin> pins;
+  for (NamedAttribute entry : plan)
+    if (std::optional<PinStyle> style = styleOf(cast<StringAttr>(entry.getValue())))
+      pins.push_back({entry.getName().str(), *style});
+  return pins;
+}
+
+std::optional<std::vector<NamedPin>> tenon::readPins(const std::string &path, std::string &error) {
   auto file = llvm::MemoryBuffer::getFile(path);
   if (!file) {
     error = "cannot read the pins '" + path + "': " + file.getError().message();
@@ -43,14 +59,14 @@ std::optional<std::vector<NamedPin>> tenon::readPins(const std::string &path, st
   std::vector<NamedPin> pins;
   for (const auto &[pattern, value] : *object) {
     auto word = value.getAsString();
-    auto it = words.find(word.value_or(""));
-    if (it == words.end()) {
+    std::optional<PinStyle> style = styleOf(word.value_or(""));
+    if (!style) {
       error = path + ": '" + pattern.str() +
               "': expected colwise, rowwise, sequence_parallel or replicate, found " +
               (word ? word->str() : std::string("no string"));
       return std::nullopt;
     }
-    pins.push_back({pattern.str(), it->second});
+    pins.push_back({pattern.str(), *style});
   }
   // Objects have no order; messages should.
   llvm::sort(pins, [](const NamedPin &a, const NamedPin &b) { return a.pattern < b.pattern; });

@@ -32,6 +32,10 @@ struct NamedPin {
 /// Reads a file of pins. On failure returns nullopt and says what is wrong.
 std::optional<std::vector<NamedPin>> readPins(const std::string &path, std::string &error);
 
+/// The pins in the module's tp.layer_plan, as exported from the model's config; nullopt when it has
+/// none. Words that say nothing about which dimension is cut are left out.
+std::optional<std::vector<NamedPin>> layerPlan(mlir::ModuleOp module);
+
 /// Whether the pattern names this layer.
 bool matches(llvm::StringRef pattern, llvm::StringRef layer);
 

@@ -68,15 +68,18 @@ public:
         symbols(module) {}
 
   FailureOr<BuiltProblem> build() {
+    if (options.baseline == BuildOptions::Baseline::HuggingFace)
+      configPlan = layerPlan(module).value_or(std::vector<NamedPin>());
     for (auto function : module.getOps<func::FuncOp>())
       for (Operation &op : function.getBody().front())
         if (failed(addOp(&op)))
           return failure();
     for (auto [index, pin] : llvm::enumerate(options.pins))
       if (!pinned.contains(index))
-        return module.emitError() << "pins: the pattern '" << pin.pattern
-                                  << "' names no matmul with a weight, no lookup and no norm that "
-                                     "its style speaks of",
+        return emitError(module.getLoc())
+                   << "pins: the pattern '" << pin.pattern
+                   << "' names no matmul with a weight, no lookup and no norm that its style "
+                      "speaks of",
                failure();
     if (failed(addWeights()))
       return failure();
@@ -93,6 +96,7 @@ private:
   FailureOr<std::shared_ptr<StrategyTable>> tableOf(Operation *op);
   LogicalResult applyPins(Operation *op, Variable &variable);
   LogicalResult applyNamedPins(Operation *op, Variable &variable);
+  std::optional<PinStyle> baselineStyle(Operation *op, StringRef layer);
   LogicalResult addWeights();
   LogicalResult addWeight(ml_program::GlobalOp global, ArrayRef<OpOperand *> uses,
                           WeightRequirement &requirement);
@@ -114,6 +118,7 @@ private:
   SymbolTable symbols;
   BuiltProblem built;
   llvm::DenseMap<OpOperand *, int> resultVariables;
+  std::vector<NamedPin> configPlan;   ///< For strategy=hf.
   llvm::SmallDenseSet<size_t> pinned; ///< Indices of named pins that pinned something.
   std::map<std::vector<const void *>, std::shared_ptr<StrategyTable>> tables;
 };
@@ -221,17 +226,32 @@ LogicalResult ProblemBuilder::applyNamedPins(Operation *op, Variable &variable) 
         return success();
       }
     }
-  if (options.megatron)
-    if (std::optional<PinStyle> style = megatronStyle(op)) {
-      // What cannot be cut so (a vocabulary of one row, say) Megatron replicates.
-      std::optional<std::vector<int>> wanted =
-          strategiesOf(op, *style, variable.table->rule, variable.table->strategies, mesh);
-      if (wanted && wanted->empty())
-        style = PinStyle::Replicated;
-      if (failed(narrow(*style, "strategy=megatron")))
-        return failure();
-    }
-  return success();
+  std::optional<PinStyle> style = baselineStyle(op, layer);
+  if (!style)
+    return success();
+  // What cannot be cut so (a vocabulary of one row, say) is replicated in such plans.
+  std::optional<std::vector<int>> wanted =
+      strategiesOf(op, *style, variable.table->rule, variable.table->strategies, mesh);
+  if (wanted && wanted->empty())
+    style = PinStyle::Replicated;
+  return failure(failed(narrow(*style, "the hand-made plan")));
+}
+
+/// What the hand-made plan says about the op.
+std::optional<PinStyle> ProblemBuilder::baselineStyle(Operation *op, StringRef layer) {
+  switch (options.baseline) {
+  case BuildOptions::Baseline::None:
+    return std::nullopt;
+  case BuildOptions::Baseline::Megatron:
+    return megatronStyle(op);
+  case BuildOptions::Baseline::HuggingFace:
+    for (const NamedPin &pin : configPlan)
+      if (matches(pin.pattern, layer))
+        return pin.style;
+    // What such a plan does not name is whole on every rank; lookups are left to the memory demand.
+    return isa<LayerNormOp, RmsNormOp>(op) ? megatronStyle(op) : std::nullopt;
+  }
+  llvm_unreachable("every plan is handled");
 }
 
 LogicalResult ProblemBuilder::addOp(Operation *op) {

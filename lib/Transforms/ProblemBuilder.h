@@ -83,8 +83,8 @@ struct BuildOptions {
   sharding::AxisList replicateOver;
   /// Pins by name; the first pattern that names an op and says something about it counts.
   std::vector<NamedPin> pins;
-  /// Ops that no pattern pins follow Megatron-LM's plan.
-  bool megatron = false;
+  /// Ops that no pattern pins follow this plan, as far as it can be followed.
+  enum class Baseline : uint8_t { None, Megatron, HuggingFace } baseline = Baseline::None;
   /// Bytes per rank; kNoLimit: memory is not looked at.
   int64_t memoryLimit = solver::kNoLimit;
 };

@@ -66,6 +66,10 @@ static std::string roleOf(const Variable &variable, const sharding::Strategy &st
 static std::string nameOf(const Variable &variable) {
   if (auto global = dyn_cast<ml_program::GlobalOp>(variable.op))
     return global.getSymName().str();
+  if (variable.kind == Variable::Kind::Result)
+    if (auto name = variable.op->getParentOfType<func::FuncOp>().getResultAttrOfType<StringAttr>(
+            variable.resultNumber, kNameAttr))
+      return name.str();
   return layerOf(variable.op);
 }
 

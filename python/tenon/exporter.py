@@ -126,7 +126,7 @@ def write(out_dir: pathlib.Path, model: str, state: ModuleState, functions: list
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         (out_dir / CONSTANTS_FILE).write_bytes(save(state.constant_data))
-        (out_dir / "model.mlir").write_text(module_text(model, globals_, functions))
+        (out_dir / "model.mlir").write_text(module_text(model, globals_, functions, manifest.get("layer_plan")))
         (out_dir / "model.json").write_text(json.dumps(full, indent=1) + "\n")
     except OSError as error:
         raise UsageError(f"cannot write to {out_dir}: {error.strerror}") from None
@@ -181,6 +181,7 @@ def export_hf(path: str | pathlib.Path, out_dir: str | pathlib.Path, *, batch: i
         "config": hf_models.config_excerpt(model.config),
         "tied": [{"key": k, "names": n} for k, n in groups.items() if len(n) > 1],
         "dtype": dtype, "logits": logits,
+        **({"layer_plan": plan} if (plan := hf_models.layer_plan(model.module)) else {}),
     })
     return out
 

@@ -213,3 +213,8 @@ def config_excerpt(config: transformers.PretrainedConfig) -> dict[str, object]:
         "vocab": getattr(config, "vocab_size", None), "tied": bool(getattr(config, "tie_word_embeddings", False)),
     }
     return {k: v for k, v in excerpt.items() if v is not None}
+
+
+def layer_plan(module: torch.nn.Module) -> dict[str, str]:
+    """The tensor-parallel plan that the config and the class bring along: pattern of a layer's name to style; mostly empty or whole."""
+    return {**(getattr(module.config, "base_model_tp_plan", None) or {}), **(type(module)._tp_plan or {})}

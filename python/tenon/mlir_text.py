@@ -228,9 +228,10 @@ class FunctionWriter:
         return f"{text} loc({quote(location)})" if location else text
 
 
-def module_text(model: str, globals_: list[Global], functions: list[FunctionWriter]) -> str:
-    """The whole file; `model` becomes the module's tp.model."""
-    lines = [f"module attributes {{tp.model = {quote(model)}}} {{"]
+def module_text(model: str, globals_: list[Global], functions: list[FunctionWriter], layer_plan: dict[str, str] | None = None) -> str:
+    """The whole file; `model` becomes the module's tp.model, `layer_plan` (pattern to style) its tp.layer_plan."""
+    plan = ", ".join(f"{quote(k)} = {quote(v)}" for k, v in sorted((layer_plan or {}).items()))
+    lines = [f"module attributes {{{f'tp.layer_plan = {{{plan}}}, ' if plan else ''}tp.model = {quote(model)}}} {{"]
     lines += [f"  {g}" for g in globals_]
     for f in functions:
         lines += ["  " + line for line in str(f).split("\n")]

@@ -32,7 +32,8 @@ struct CompileOptions : mlir::PassPipelineOptions<CompileOptions> {
                      "sequence_parallel, replicate)"),
       llvm::cl::init("")};
   Option<std::string> strategy{*this, "strategy",
-                               llvm::cl::desc("megatron: Megatron-LM's plan, for comparison"),
+                               llvm::cl::desc("For comparison: megatron (Megatron-LM's plan) or "
+                                              "hf (the plan in the model's own config)"),
                                llvm::cl::init("")};
   ListOption<std::string> replicateOver{
       *this, "replicate-over", llvm::cl::desc("Axes that weights may stay replicated over")};

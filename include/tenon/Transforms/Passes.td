@@ -46,7 +46,7 @@ def AssignShardingsPass : TenonPass<"tp-assign-shardings"> {
     Option<"machine", "machine", "std::string", "\"cpu\"", "Machine model: a shipped name or a JSON file">,
     Option<"memory", "memory", "std::string", "\"shard\"", "shard: every weight uses every axis, small ones excepted; none: no demand; bytes per rank such as 16GiB: the best plan within them">,
     Option<"pins", "pins", "std::string", "\"\"", "JSON file of layer patterns and styles: {\"layers.*.mlp.down_proj\": \"rowwise\"}">,
-    Option<"strategy", "strategy", "std::string", "\"\"", "megatron: pin every matmul, lookup and norm as Megatron-LM does, for comparison">,
+    Option<"strategy", "strategy", "std::string", "\"\"", "For comparison: megatron (every matmul, lookup and norm as Megatron-LM does) or hf (the plan in the model's own config)">,
     ListOption<"replicateOver", "replicate-over", "std::string", "Axes that weights may stay replicated over">,
     Option<"dumpProblem", "dump-problem", "std::string", "\"\"", "File that gets the problem as JSON, for bug reports and solver tests">,
     Option<"report", "report", "bool", "false", "Print the table of choices to stderr">,

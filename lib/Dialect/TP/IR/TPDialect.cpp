@@ -54,6 +54,13 @@ LogicalResult TPDialect::verifyOperationAttribute(Operation *op, NamedAttribute 
     return expect(isa<FloatAttr>(value), "a float");
   if (name == kCertificateAttr || name == kChoicesAttr || name == kMachineAttr)
     return expect(isa<StringAttr>(value), "a string");
+  if (name == kLayerPlanAttr) {
+    auto plan = dyn_cast<DictionaryAttr>(value);
+    return expect(
+        plan && llvm::all_of(
+                    plan, [](NamedAttribute entry) { return isa<StringAttr>(entry.getValue()); }),
+        "a dictionary of strings");
+  }
   if (name == kEqualHalvesAttr)
     return expect(isa<UnitAttr>(value), "without a value");
   if (name == kPinAttr)

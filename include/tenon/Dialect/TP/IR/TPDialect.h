@@ -44,7 +44,8 @@ inline constexpr llvm::StringLiteral kKeyAttr = "tp.key", kViewAttr = "tp.view",
                                      kPartsAttr = "tp.parts", kPredictedAttr = "tp.predicted_us",
                                      kCauseAttr = "tp.cause", kCertificateAttr = "tp.certificate",
                                      kChoicesAttr = "tp.choices", kMachineAttr = "tp.machine",
-                                     kEqualHalvesAttr = "tp.equal_halves", kPinAttr = "tp.pin";
+                                     kEqualHalvesAttr = "tp.equal_halves",
+                                     kLayerPlanAttr = "tp.layer_plan", kPinAttr = "tp.pin";
 
 /// Returns the module's mesh op, or null.
 MeshOp findMesh(mlir::ModuleOp module);

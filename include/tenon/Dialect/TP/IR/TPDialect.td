@@ -25,7 +25,8 @@ def TP_Dialect : Dialect {
     0), `tp.strategy` (#tp.strategy, the decision for a graph op from `sharded` on, or a pin on it), `tp.certificate`,
     `tp.choices` and `tp.machine` (strings, on the module from `sharded` on), `tp.shape` and `tp.parts` (on globals, results: the global shape
     and the parts of a merged weight, from `local` on), `tp.predicted_us` (float, from `optimized` on), `tp.model` (string, on
-    the module). Any other attribute of this prefix is an error: a misspelt pin would be a pin that does not hold.
+    the module), `tp.layer_plan` (dictionary of strings, on the module: the tensor-parallel plan in the model's own
+    config, for strategy=hf). Any other attribute of this prefix is an error: a misspelt pin would be a pin that does not hold.
   }];
   let useDefaultAttributePrinterParser = 1;
   let hasOperationAttrVerify = 1;
