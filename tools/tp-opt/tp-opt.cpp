@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// tp-opt: the compiler on files. MLIR's opt driver with Tenon's dialects and passes, plus four
+// tp-opt: the compiler on files. MLIR's opt driver with Tenon's dialects and passes, plus five
 // forms of its own:
 //   tp-opt model.mlir --tp-compile="mesh=tp:2" --emit=plan -o model.plan   compile and write a plan
 //   tp-opt model.plan --to-text                                            a plan file as text
 //   tp-opt model.plan --to-json                                            the same for programs
 //   tp-opt model.mlir --tp-compile="mesh=tp:2" --tp-report                 the table of choices
+//   tp-opt --print-machine=h100-sxm                                        a machine file
 //
 // Exit codes: 0 done; 2 the command line is at fault (unknown option or phase, malformed mesh, a
 // file that cannot be opened); 3 the input is (parse error, unsupported op, contradicting pins, a
 // corrupt plan file).
 
+#include "tenon/Cost/MachineModel.h"
 #include "tenon/Dialect/Plan/IR/PlanDialect.h"
 #include "tenon/Dialect/TP/IR/TPDialect.h"
 #include "tenon/Pipelines/Pipelines.h"
@@ -46,6 +48,9 @@ cl::opt<bool> toText("to-text", cl::desc("The input is a plan file; print it as 
                      cl::cat(tenonOptions));
 cl::opt<bool> toJson("to-json", cl::desc("The input is a plan file; print what it holds as JSON"),
                      cl::cat(tenonOptions));
+cl::opt<std::string> printMachine("print-machine",
+                                  cl::desc("Print a machine file, shipped or given, and stop"),
+                                  cl::value_desc("name or file"), cl::cat(tenonOptions));
 cl::opt<bool> tpReport("tp-report",
                        cl::desc("Print the table of choices and their runner-ups to stderr"),
                        cl::cat(tenonOptions));
@@ -111,6 +116,14 @@ int run(int argc, char **argv) {
     pointers.push_back(argument.c_str());
   if (!cl::ParseCommandLineOptions(int(pointers.size()), pointers.data(), header, &llvm::errs()))
     return kUsage;
+  if (printMachine.getNumOccurrences() > 0) {
+    std::string error;
+    auto machine = tenon::cost::loadMachine(printMachine, error);
+    if (!machine)
+      return usage(error);
+    llvm::outs() << StringRef(machine->text).rtrim() << '\n';
+    return 0;
+  }
   const bool emits = !emitKind.empty();
   if (tpReport && llvm::none_of(arguments, [](StringRef argument) {
         return argument.ltrim('-').starts_with("tp-compile");
