@@ -327,18 +327,21 @@ LogicalResult ProblemBuilder::addWeights() {
         uses[global].push_back(&use);
     }
   // memory=shard: the smallest weights that together hold at most 2 % are free, equal sizes
-  // together.
-  std::map<double, std::vector<Operation *>> bySize;
+  // together. First those that no matmul or lookup reads: tables and masks have dimensions of size
+  // 1 where values are cut, and would dictate the cut of what they meet.
+  std::map<std::pair<bool, double>, std::vector<Operation *>> bySize;
   double total = 0, spent = 0;
   for (auto &[global, list] : uses) {
     auto type = cast<RankedTensorType>(cast<ml_program::GlobalOp>(global).getType());
     double bytes = static_cast<double>(type.getNumElements()) * elementBytes(type.getElementType());
-    bySize[bytes].push_back(global);
+    const bool isFactor = llvm::any_of(
+        list, [](OpOperand *use) { return isa<MatMulOp, EmbeddingOp>(use->getOwner()); });
+    bySize[{isFactor, bytes}].push_back(global);
     total += bytes;
     built.weights[global] = {};
   }
-  for (auto &[bytes, globals] : bySize) {
-    spent += bytes * static_cast<double>(globals.size());
+  for (auto &[key, globals] : bySize) {
+    spent += key.second * static_cast<double>(globals.size());
     if (spent > 0.02 * total)
       break;
     for (Operation *global : globals)
