@@ -81,6 +81,9 @@ LogicalResult tenon::buildCompilePipeline(OpPassManager &manager, const CompileO
   assign.strategy = options.strategy;
   assign.dumpProblem = options.dumpProblem;
   assign.report = options.report;
+  assign.pareto = options.pareto;
+  assign.calls = options.calls;
+  assign.solveSeconds = options.solveSeconds;
   if (std::string why = checkOptions(assign); !why.empty()) {
     llvm::errs() << "tp-compile: " << why << "\n";
     return failure();

@@ -207,14 +207,13 @@ Solution solveByPruning(const ShardingProblem &problem, int64_t tableLimit) {
     // What was removed costs at least as much as the best.
     best.bound = std::max(best.bound, pruning.bound);
     KeptStrategies kept(problem.nodes.size());
-    bool none = false;
-    for (size_t i = 0; i < kept.size(); ++i) {
+    for (size_t i = 0; i < kept.size(); ++i)
       for (size_t s = 0; s < pruning.may[i].size(); ++s)
-        if (pruning.may[i][s])
+        if (pruning.may[i][s] && std::isfinite(rest.problem.nodes[i].costs[s]))
           kept[i].push_back(static_cast<int32_t>(s));
-      none |= kept[i].empty();
-    }
-    if (none || pruning.bound >= best.objective * (1 - kRounding)) {
+    // A node that has nothing left: no choice is better than the best known, or there is none.
+    if (std::any_of(kept.begin(), kept.end(), [](const auto &list) { return list.empty(); }) ||
+        pruning.bound >= best.objective * (1 - kRounding)) {
       best.bound = best.objective;
       best.exact = true;
       return best;

@@ -3,6 +3,8 @@
 // strategy per op and one sharding per weight and entry result; everything else follows from the
 // ops' rules.
 
+#include "CallSpec.h"
+#include "MemoryFrontier.h"
 #include "MeshSpec.h"
 #include "OpPrice.h"
 #include "ProblemBuilder.h"
@@ -32,6 +34,10 @@ std::string tenon::checkOptions(const AssignShardingsPassOptions &options) {
     return error;
   if (!options.strategy.empty() && options.strategy != "megatron" && options.strategy != "hf")
     return "unknown strategy '" + options.strategy + "'; expected megatron or hf";
+  if (!parseCalls(options.calls, error))
+    return error;
+  if (!(options.solveSeconds > 0))
+    return "expected solve-seconds above 0, found " + std::to_string(options.solveSeconds);
   if (!options.pins.empty() && !readPins(options.pins, error))
     return error;
   if (!cost::loadMachine(options.machine, error) ||
@@ -63,6 +69,8 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
     given.memory = memory;
     given.pins = pins;
     given.strategy = strategy;
+    given.calls = calls;
+    given.solveSeconds = solveSeconds;
     std::string why = checkOptions(given);
     if (!why.empty()) {
       emitError(UnknownLoc::get(&getContext())) << why;
@@ -78,6 +86,10 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
     const MemoryDemand demand = *parseMemory(memory, why);
     options.shardWeights = demand.shardWeights;
     options.memoryLimit = demand.limit;
+    options.calls = *parseCalls(calls, why);
+    solver::SearchLimits limits;
+    limits.rounds = kSearchRounds;
+    limits.seconds = solveSeconds;
     for (const std::string &axis : replicateOver) {
       FailureOr<sharding::AxisList> axes =
           toAxes(ArrayAttr::get(&getContext(), StringAttr::get(&getContext(), axis)), mesh,
@@ -99,8 +111,6 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
       FailureOr<BuiltProblem> unpinned = buildProblem(module, mesh, model, prices, options);
       if (failed(unpinned))
         return signalPassFailure();
-      solver::SearchLimits limits;
-      limits.rounds = kSearchRounds;
       if (solver::Solution solution = solver::solve(unpinned->problem, limits); solution.feasible)
         free = Unpinned{solution.objective, weightBytes(*unpinned, solution, mesh)};
       if (!pins.empty())
@@ -131,8 +141,6 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
       }
     }
     auto start = std::chrono::steady_clock::now();
-    solver::SearchLimits limits;
-    limits.rounds = kSearchRounds;
     solver::Solution solution = solver::solve(built->problem, limits);
     double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -154,6 +162,15 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
       emitError(module.getLoc()) << "the solver's bound " << solution.rawBound
                                  << " contradicts the cost of its choice " << solution.objective;
       return signalPassFailure();
+    }
+    if (pareto) {
+      // Before the choices are written: they would be pins.
+      options.shardWeights = false;
+      options.memoryLimit = solver::kNoLimit - 1; // Any: that the uses are there.
+      FailureOr<BuiltProblem> whole = buildProblem(module, mesh, model, prices, options);
+      if (failed(whole))
+        return signalPassFailure();
+      printFrontier(memoryFrontier(std::move(whole->problem), limits), llvm::errs());
     }
     write(module, mesh, *built, solution, model, seconds, free);
     const std::vector<solver::RunnerUp> runners = solver::runnerUps(built->problem, solution);
@@ -280,11 +297,12 @@ private:
         "\"covers\": "
         "\"enumerated strategies, this cost model, memory={4}, same-target sharing, before fusion "
         "and scheduling\", "
-        "\"variables\": {5}, \"largest_table\": {6}{7}}",
+        "\"variables\": {5}, \"largest_table\": {6}{7}{8}}",
         solution.objective, solution.bound,
         solution.objective > 0 ? (solution.objective - solution.bound) / solution.objective : 0.0,
         solution.method, memory, built.variables.size(), solution.largestTable,
-        comparison(free, weightBytes(built, solution, mesh)));
+        comparison(free, weightBytes(built, solution, mesh)),
+        calls.empty() ? std::string() : ", \"calls\": \"" + calls + "\"");
     module->setAttr(kCertificateAttr, builder.getStringAttr(text));
     module->setAttr(kMachineAttr,
                     builder.getStringAttr(model.machine().name + " " + model.machine().digest()));

@@ -8,6 +8,7 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace tenon;
@@ -70,6 +71,8 @@ public:
   FailureOr<BuiltProblem> build() {
     if (options.baseline == BuildOptions::Baseline::HuggingFace)
       configPlan = layerPlan(module).value_or(std::vector<NamedPin>());
+    if (failed(checkCalls()))
+      return failure();
     for (auto function : module.getOps<func::FuncOp>())
       for (Operation &op : function.getBody().front())
         if (failed(addOp(&op)))
@@ -92,6 +95,9 @@ public:
   }
 
 private:
+  LogicalResult checkCalls();
+  /// How often the op runs.
+  double callsOf(Operation *op);
   LogicalResult addOp(Operation *op);
   FailureOr<std::shared_ptr<StrategyTable>> tableOf(Operation *op);
   LogicalResult applyPins(Operation *op, Variable &variable);
@@ -122,6 +128,30 @@ private:
   llvm::SmallDenseSet<size_t> pinned; ///< Indices of named pins that pinned something.
   std::map<std::vector<const void *>, std::shared_ptr<StrategyTable>> tables;
 };
+
+LogicalResult ProblemBuilder::checkCalls() {
+  if (options.calls.empty())
+    return success();
+  auto entries = module.getOps<func::FuncOp>();
+  for (const auto &[name, count] : options.calls)
+    if (llvm::none_of(entries, [&, &name = name](func::FuncOp f) { return f.getName() == name; }))
+      return emitError(module.getLoc())
+             << "calls: the module has no entry '" << name << "'; it has "
+             << llvm::join(llvm::map_range(entries, [](func::FuncOp f) { return f.getName(); }),
+                           ", ");
+  for (func::FuncOp entry : entries)
+    if (!options.calls.count(entry.getName().str()))
+      return entry.emitOpError() << "is missing in calls; name every entry or none";
+  return success();
+}
+
+double ProblemBuilder::callsOf(Operation *op) {
+  if (options.calls.empty())
+    return 1;
+  auto function = dyn_cast<func::FuncOp>(op);
+  return options.calls.at(
+      (function ? function : op->getParentOfType<func::FuncOp>()).getName().str());
+}
 
 int ProblemBuilder::addVariable(Variable variable, std::vector<double> costs, std::string name) {
   int index = static_cast<int>(built.variables.size());
@@ -272,7 +302,7 @@ LogicalResult ProblemBuilder::addOp(Operation *op) {
     return failure();
   std::vector<double> costs;
   for (int s : variable.allowed)
-    costs.push_back((*table)->seconds[s]);
+    costs.push_back(callsOf(op) * (*table)->seconds[s]);
   built.variableOf[op] =
       addVariable(std::move(variable), std::move(costs), op->getName().getStringRef().str());
   return success();
@@ -435,10 +465,11 @@ LogicalResult ProblemBuilder::addWeight(ml_program::GlobalOp global, ArrayRef<Op
 
   for (auto [use, list] : llvm::zip_equal(uses, demanded)) {
     int user = built.variableOf.lookup(use->getOwner());
+    const double calls = callsOf(use->getOwner());
     solver::Edge edge{std::min(index, user), std::max(index, user), {}};
     auto cost = [&](size_t candidate, size_t strategy) {
       return reachable(candidates[candidate], list[strategy])
-                 ? prices.seconds(type, candidates[candidate], list[strategy])
+                 ? calls * prices.seconds(type, candidates[candidate], list[strategy])
                  : kInfinity;
     };
     if (index < user)
@@ -630,11 +661,12 @@ LogicalResult ProblemBuilder::addValue(Value value, const std::vector<Sharding> 
         .push_back({variable, demands(*use), unfused, user.allowed});
   }
 
+  const double calls = callsOf(value.getParentBlock()->getParentOp());
   auto price = [&](const User &user, const Sharding &form, size_t strategy) {
     double cost = prices.seconds(type, form, user.demands[strategy]);
     if (user.unfused && form != user.demands[strategy])
       cost += (*user.unfused)[user.allowed[strategy]];
-    return cost;
+    return calls * cost;
   };
   auto addEdge = [&](const User &user) {
     if (producer < 0) {
@@ -673,7 +705,7 @@ LogicalResult ProblemBuilder::addValue(Value value, const std::vector<Sharding> 
   group.targets = static_cast<int32_t>(targets.size());
   for (const Sharding &form : distinctForms)
     for (const Sharding &target : targets)
-      group.price.push_back(prices.seconds(type, form, target));
+      group.price.push_back(calls * prices.seconds(type, form, target));
   built.problem.groups.push_back(std::move(group));
   return success();
 }

@@ -85,6 +85,8 @@ struct BuildOptions {
   std::vector<NamedPin> pins;
   /// Ops that no pattern pins follow this plan, as far as it can be followed.
   enum class Baseline : uint8_t { None, Megatron, HuggingFace } baseline = Baseline::None;
+  /// How often each entry runs; empty: all as often.
+  std::map<std::string, double> calls;
   /// Bytes per rank; kNoLimit: memory is not looked at.
   int64_t memoryLimit = solver::kNoLimit;
 };

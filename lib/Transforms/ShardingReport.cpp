@@ -112,7 +112,10 @@ std::string tenon::choicesJson(const BuiltProblem &built, const solver::Solution
                   roleOf(variable, variable.table->strategies[variable.allowed[choice]]);
               !role.empty())
             json.attribute("role", role);
-        json.attribute("us", built.problem.nodes[index].costs[choice] * 1e6);
+        // Of one step, however often the entry runs.
+        json.attribute("us", variable.kind == Variable::Kind::Op
+                                 ? variable.table->seconds[variable.allowed[choice]] * 1e6
+                                 : 0.0);
         if (runners[index].strategy >= 0) {
           json.attribute("runner_up", spell(variable, runners[index].strategy, mesh));
           json.attribute("plus_us", runners[index].increase * 1e6);

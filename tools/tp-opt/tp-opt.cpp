@@ -51,9 +51,11 @@ cl::opt<bool> toJson("to-json", cl::desc("The input is a plan file; print what i
 cl::opt<std::string> printMachine("print-machine",
                                   cl::desc("Print a machine file, shipped or given, and stop"),
                                   cl::value_desc("name or file"), cl::cat(tenonOptions));
-cl::opt<bool> tpReport("tp-report",
-                       cl::desc("Print the table of choices and their runner-ups to stderr"),
-                       cl::cat(tenonOptions));
+cl::opt<std::string> tpReport(
+    "tp-report", cl::ValueOptional,
+    cl::desc("Print the table of choices and their runner-ups to stderr; =pareto: time against "
+             "memory"),
+    cl::value_desc("pareto"), cl::cat(tenonOptions));
 
 /// Leaves nothing to print: after the plan is written, its text would go nowhere.
 struct DiscardModule : PassWrapper<DiscardModule, OperationPass<ModuleOp>> {
@@ -77,11 +79,18 @@ void hideForeignOptions() {
 /// --tp-report is an option of the pipeline, which wants to be told by its own text.
 std::vector<std::string> withReport(int argc, char **argv) {
   std::vector<std::string> arguments(argv, argv + argc);
-  auto isReport = [](StringRef text) { return text == "--tp-report" || text == "-tp-report"; };
-  if (llvm::any_of(arguments, isReport))
+  auto add = [&](StringRef option) {
     for (std::string &argument : arguments)
       if (StringRef(argument).ltrim('-').starts_with("tp-compile"))
-        argument += StringRef(argument).contains('=') ? " report=true" : "=report=true";
+        argument += ((StringRef(argument).contains('=') ? " " : "=") + option).str();
+  };
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    StringRef text = StringRef(arguments[i]).ltrim('-');
+    if (text == "tp-report")
+      add("report=true");
+    else if (text == "tp-report=pareto")
+      add("pareto=true");
+  }
   return arguments;
 }
 
@@ -125,7 +134,10 @@ int run(int argc, char **argv) {
     return 0;
   }
   const bool emits = !emitKind.empty();
-  if (tpReport && llvm::none_of(arguments, [](StringRef argument) {
+  if (!tpReport.empty() && tpReport != "pareto")
+    return usage("unknown --tp-report=" + tpReport +
+                 "; expected --tp-report or --tp-report=pareto");
+  if (tpReport.getNumOccurrences() > 0 && llvm::none_of(arguments, [](StringRef argument) {
         return argument.ltrim('-').starts_with("tp-compile");
       }))
     return usage("--tp-report goes with --tp-compile");

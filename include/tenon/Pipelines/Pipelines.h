@@ -39,6 +39,18 @@ struct CompileOptions : mlir::PassPipelineOptions<CompileOptions> {
       *this, "replicate-over", llvm::cl::desc("Axes that weights may stay replicated over")};
   Option<std::string> dumpProblem{*this, "dump-problem",
                                   llvm::cl::desc("File that gets the solver's problem, as JSON")};
+  Option<std::string> calls{
+      *this, "calls",
+      llvm::cl::desc("How often each entry runs: forward_s128:1,forward_s1:128; default: all "
+                     "as often"),
+      llvm::cl::init("")};
+  Option<double> solveSeconds{
+      *this, "solve-seconds",
+      llvm::cl::desc("Time limit of the search, where the problem is too wide to be solved "
+                     "exactly or has a memory limit"),
+      llvm::cl::init(60)};
+  Option<bool> pareto{*this, "pareto", llvm::cl::desc("Print time against memory to stderr"),
+                      llvm::cl::init(false)};
   Option<bool> report{*this, "report", llvm::cl::desc("Print the table of choices to stderr"),
                       llvm::cl::init(false)};
 };

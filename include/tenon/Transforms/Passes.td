@@ -49,7 +49,10 @@ def AssignShardingsPass : TenonPass<"tp-assign-shardings"> {
     Option<"strategy", "strategy", "std::string", "\"\"", "For comparison: megatron (every matmul, lookup and norm as Megatron-LM does) or hf (the plan in the model's own config)">,
     ListOption<"replicateOver", "replicate-over", "std::string", "Axes that weights may stay replicated over">,
     Option<"dumpProblem", "dump-problem", "std::string", "\"\"", "File that gets the problem as JSON, for bug reports and solver tests">,
+    Option<"calls", "calls", "std::string", "\"\"", "How often each entry runs: forward_s128:1,forward_s1:128; default: all as often">,
+    Option<"solveSeconds", "solve-seconds", "double", "60", "Time limit of the search, where the problem is too wide to be solved exactly or has a memory limit">,
     Option<"report", "report", "bool", "false", "Print the table of choices to stderr">,
+    Option<"pareto", "pareto", "bool", "false", "Print time against memory to stderr">,
   ];
 }
 

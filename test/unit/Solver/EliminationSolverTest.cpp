@@ -151,6 +151,21 @@ TEST(EliminationSolver, BoundHoldsWhenTheTablesDoNotFit) {
   EXPECT_GT(optimal, 3600);
 }
 
+TEST(EliminationSolver, ANodeWithoutStrategyIsInfeasibleAlsoWhereTablesDoNotFit) {
+  std::mt19937 random(21);
+  for (int k = 0; k < 300; ++k) {
+    RandomOptions options = optionsOf(k);
+    options.shape = Shape::Random;
+    options.nodes = 8;
+    ShardingProblem problem = randomProblem(options, random);
+    for (double &cost : problem.nodes[k % 8].costs)
+      cost = kInfinity;
+    const Solution solution = solveByElimination(problem, /*tableLimit=*/4 + k % 20);
+    ASSERT_FALSE(solution.feasible) << toJson(problem);
+    ASSERT_TRUE(solution.exact) << toJson(problem);
+  }
+}
+
 TEST(EliminationSolver, SameInputSameChoice) {
   std::mt19937 random(10);
   for (int k = 0; k < 200; ++k) {
