@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `tenon`: export, compile, run, compare, report.
+"""The command `tenon`: export, compile, run, compare, explain, diff, report, advise.
 
-Exit codes: 0 done, 2 usage, 3 the model or its text is not acceptable, 8 dumps differ; `run` passes tp-run's own code on.
+Exit codes: 0 done, 2 usage, 3 the model, its text or a plan is not acceptable, 8 dumps or plans differ; `run` passes tp-run's own code on.
 """
 
 from __future__ import annotations
@@ -67,9 +67,48 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--rtol", type=float, default=1e-4)
     compare.add_argument("--atol", type=float, default=1e-6)
 
-    report = commands.add_parser("report", allow_abbrev=False, help="show what tp-run --json wrote as tables")
+    explain = commands.add_parser("explain", allow_abbrev=False, help="what a plan chose, what else could have been, and why each collective is there",
+                                  description="Without LAYER the plan as a whole, repeated layers once.")
+    explain.add_argument("plan", metavar="PLAN")
+    explain.add_argument("layer", metavar="LAYER", nargs="?", help="a name, its end from a dot on, or a pattern: layers.3.mlp, 'layers.*.o_proj'")
+    explain.add_argument("--entry", metavar="NAME", help="default: the first")
+
+    diff = commands.add_parser("diff", allow_abbrev=False, help="how two plans differ", description="Exit code 8 when they do.")
+    diff.add_argument("first", metavar="A.plan")
+    diff.add_argument("second", metavar="B.plan")
+
+    report = commands.add_parser("report", allow_abbrev=False, help="a plan as one HTML page, or what tp-run --json wrote as tables",
+                                 description="PLAN -o FILE.html writes a page that needs nothing else; FILE.json is shown as tables.")
     report.add_argument("file", metavar="FILE")
+    report.add_argument("-o", dest="out", metavar="FILE.html", help="the page of a plan")
+    report.add_argument("--run", metavar="FILE.json", help="what tp-run --json wrote of this plan: measured beside predicted")
+
+    advise = commands.add_parser("advise", allow_abbrev=False, help="which degree of tensor parallelism?",
+                                 description="Compiles an exported model for several degrees and compares memory, time and communication.")
+    advise.add_argument("directory", metavar="DIR", help="what tenon export wrote")
+    advise.add_argument("--machine", default="cpu", help="a shipped machine or a file (default cpu)")
+    advise.add_argument("--tp", type=_lengths, metavar="N[,N...]", help="degrees (default 1,2,4,8)")
+    advise.add_argument("--mesh", action="append", metavar="MESH", help="also a mesh such as node:2,tp:8; may be repeated")
+    advise.add_argument("--compile", dest="pipeline", default="", metavar="OPTIONS", help='further pipeline options: "memory=16GiB"')
+    advise.add_argument("--json", metavar="FILE", help="also write the comparison as JSON")
     return parser
+
+
+def _options(text: str) -> dict[str, str]:
+    """The words of --compile."""
+    options = {}
+    for word in text.split():
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(f"expected --compile options as NAME=VALUE, found {word}")
+        options[name] = value
+    return options
+
+
+def _console():
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 160)
 
 
 def run_export(arguments: argparse.Namespace) -> int:
@@ -101,13 +140,7 @@ def _compile(arguments: argparse.Namespace, flags: list[str]):
     manifest = plans.read_manifest(directory)
     mesh = arguments.mesh or f"tp:{arguments.tp or 2}"
     plan = plans.Plan(pathlib.Path(arguments.plan) if arguments.plan else directory / "model.plan", plans.ranks_of(mesh), directory, manifest)
-    options = {}
-    for word in arguments.pipeline.split():
-        name, equals, value = word.partition("=")
-        if not equals:
-            raise UsageError(f"expected --compile options as NAME=VALUE, found {word}")
-        options[name] = value
-    return toolchain.call_through(plans.compile_command(directory, plan.path, mesh, options, flags)), plan
+    return toolchain.call_through(plans.compile_command(directory, plan.path, mesh, _options(arguments.pipeline), flags)), plan
 
 
 def run_compile(arguments: argparse.Namespace, rest: list[str]) -> int:
@@ -125,31 +158,94 @@ def run_run(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def run_compare(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from tenon import dumps, report
 
     result = dumps.compare(pathlib.Path(arguments.first), pathlib.Path(arguments.second), arguments.rtol, arguments.atol)
-    report.print_comparison(result, Console(width=None if sys.stdout.isatty() else 160))
+    report.print_comparison(result, _console())
     if not result.compared:
         raise UsageError("the dumps have no value in common")
     return 0 if result.first is None else 8
 
 
-def run_report(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
+def run_explain(arguments: argparse.Namespace) -> int:
+    from tenon import explain, plan_file
 
-    from tenon import report
+    plan = plan_file.PlanFile.read(arguments.plan)
+    if arguments.layer:
+        explain.print_layer(plan, arguments.layer, arguments.entry, _console())
+    else:
+        explain.print_summary(plan, arguments.entry, _console())
+    return 0
 
+
+def run_diff(arguments: argparse.Namespace) -> int:
+    from tenon import explain, plan_file
+
+    plans = plan_file.PlanFile.read(arguments.first), plan_file.PlanFile.read(arguments.second)
+    return 8 if explain.print_difference(*plans, _console()) else 0
+
+
+def run_advise(arguments: argparse.Namespace) -> int:
+    from tenon import advise
+
+    if arguments.tp and min(arguments.tp) < 1:
+        raise UsageError(f"expected degrees of at least one rank, found --tp {min(arguments.tp)}")
+    degrees = arguments.tp if arguments.tp else [] if arguments.mesh else [1, 2, 4, 8]
+    result = advise.advise(pathlib.Path(arguments.directory), [*(f"tp:{n}" for n in degrees), *(arguments.mesh or [])], arguments.machine,
+                           _options(arguments.pipeline))
+    advise.print_advice(result, _console())
+    if arguments.json:
+        _write(pathlib.Path(arguments.json), json.dumps(result, indent=1) + "\n")
+    return 0
+
+
+def _write(path: pathlib.Path, text: str) -> None:
     try:
-        content = json.loads(pathlib.Path(arguments.file).read_text())
+        path.write_text(text)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _is_plan(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(8) == b"TENONPLN"
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _run_json(path: str) -> dict:
+    """What tp-run --json wrote of a timed run."""
+    try:
+        content = json.loads(pathlib.Path(path).read_text())
     except (OSError, ValueError) as error:
-        raise UsageError(f"expected a JSON report in {arguments.file}: {error}") from None
+        raise UsageError(f"expected a JSON report in {path}: {error}") from None
     needed = {"schema", "ranks", "device", "plan_digest", "weights_bytes_per_rank", "arena_bytes_per_rank", "collectives", "time_ms"}
     if not isinstance(content, dict) or needed - content.keys():
-        raise UsageError(f"expected a report of a timed run, as tp-run --json writes it, in {arguments.file}")
+        raise UsageError(f"expected a report of a timed run, as tp-run --json writes it, in {path}")
+    return content
+
+
+def run_report(arguments: argparse.Namespace) -> int:
+    from tenon import html_report, plan_file, report
+
+    if _is_plan(arguments.file):
+        if not arguments.out:
+            raise UsageError(f"{arguments.file} is a plan: -o FILE.html writes its page, tenon explain shows it here")
+        plan = plan_file.PlanFile.read(arguments.file)
+        run = _run_json(arguments.run) if arguments.run else None
+        try:
+            page = html_report.page(plan, run)
+        except (KeyError, TypeError, IndexError) as error:
+            raise UsageError(f"{arguments.run} does not describe a run of {arguments.file}: {error!r}") from None
+        _write(pathlib.Path(arguments.out), page)
+        print(f"wrote {arguments.out}", file=sys.stderr)
+        return 0
+    if arguments.out or arguments.run:
+        raise UsageError(f"-o and --run go with a plan; {arguments.file} is none")
+    content = _run_json(arguments.file)
     try:
-        report.print_report(content, Console(width=None if sys.stdout.isatty() else 160))
+        report.print_report(content, _console())
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"malformed report in {arguments.file}: {error!r}") from None
     return 0
@@ -169,6 +265,12 @@ def main(argv: list[str] | None = None) -> int:
             return run_run(arguments, rest)
         if arguments.command == "compare":
             return run_compare(arguments)
+        if arguments.command == "explain":
+            return run_explain(arguments)
+        if arguments.command == "diff":
+            return run_diff(arguments)
+        if arguments.command == "advise":
+            return run_advise(arguments)
         return run_report(arguments)
     except ToolError as error:
         print(f"tenon: {error}", file=sys.stderr)
