@@ -23,10 +23,21 @@ public:
   }
 
   KeptStrategies run() {
+    // What a node may lose depends on what its neighbours over edges still have.
+    std::vector<char> due(live.size(), true);
     for (bool again = true; again;) {
       again = false;
-      for (int32_t node = 0; node < static_cast<int32_t>(live.size()); ++node)
-        again |= pruneNode(node);
+      for (int32_t node = 0; node < static_cast<int32_t>(live.size()); ++node) {
+        if (!due[node])
+          continue;
+        due[node] = false;
+        if (!pruneNode(node))
+          continue;
+        again = true;
+        for (int32_t e : incidence.edges[node])
+          due[problem.edges[e].first == node ? problem.edges[e].second : problem.edges[e].first] =
+              true;
+      }
     }
     KeptStrategies kept(live.size());
     for (size_t i = 0; i < live.size(); ++i)
