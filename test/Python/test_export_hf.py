@@ -146,6 +146,20 @@ def test_rotary_tables_are_constants_with_equal_halves(tmp_path):
     assert sorted(v.shape for v in load_file(out / "constants.safetensors").values()) == [(1, 1, 16, 8)] * 2
 
 
+def test_the_plan_of_the_config_stands_on_the_module(tmp_path):
+    cases = hf_cases.cases()
+    hf_cases.save(cases["llama"], tmp_path / "llama")
+    out = tenon.export_hf(tmp_path / "llama", tmp_path / "out", batch=1, seq=[5])
+    first = (out / "model.mlir").read_text().split("\n")[0]
+    plan = dict(re.findall(r'"([\w.*]+)" = "(\w+)"', first[first.index("tp.layer_plan = {"):]))
+    assert plan["layers.*.mlp.down_proj"] == "rowwise" and plan["lm_head"] == "colwise_gather_output" and len(plan) >= 8
+    assert json.loads((out / "model.json").read_text())["layer_plan"] == plan
+    # A model without one says nothing.
+    hf_cases.save(cases["gpt2"], tmp_path / "gpt2")
+    out = tenon.export_hf(tmp_path / "gpt2", tmp_path / "other", batch=1, seq=[5])
+    assert "layer_plan" not in (out / "model.mlir").read_text() + (out / "model.json").read_text()
+
+
 def test_every_op_has_a_location(tmp_path):
     CASES["bert"].config.save_pretrained(tmp_path)
     out = tenon.export_hf(tmp_path, tmp_path / "out", batch=1, seq=[4])

@@ -98,6 +98,49 @@ TEST(RunnerUps, AgreeWithTrying) {
   }
 }
 
+TEST(RunnerUps, RepeatedLayersAgreeWithTrying) {
+  // Copies of one problem in a chain, with one link that may be another: networks repeat, but those
+  // that look at another choice, another table or an end do not.
+  std::mt19937 random(22);
+  for (int k = 0; k < 200; ++k) {
+    const ShardingProblem layer =
+        randomProblem({static_cast<Shape>(k % 3), 3, 3, k % 3, (k % 3) * 0.1, false}, random);
+    const auto size = static_cast<int32_t>(layer.nodes.size());
+    const size_t first = layer.nodes[0].costs.size(), last = layer.nodes[size - 1].costs.size();
+    std::vector<double> link(first * last), odd(first * last);
+    for (size_t i = 0; i < link.size(); ++i) {
+      link[i] = static_cast<double>(random() % 8);
+      odd[i] = k % 2 ? link[i] : static_cast<double>(random() % 8);
+    }
+    ShardingProblem problem;
+    for (int32_t copy = 0; copy < 4; ++copy) {
+      const int32_t shift = copy * size;
+      problem.nodes.insert(problem.nodes.end(), layer.nodes.begin(), layer.nodes.end());
+      for (Edge edge : layer.edges)
+        problem.edges.push_back({edge.first + shift, edge.second + shift, edge.costs});
+      for (Group group : layer.groups) {
+        group.producer += shift;
+        for (Group::User &user : group.users)
+          user.node += shift;
+        problem.groups.push_back(group);
+      }
+      if (copy > 0)
+        problem.edges.push_back({shift - 1, shift, copy == 2 ? odd : link});
+    }
+    const Solution solution = solveByElimination(problem);
+    if (!solution.feasible)
+      continue;
+    const std::vector<RunnerUp> fast = runnerUps(problem, solution),
+                                slow = byTrying(problem, solution);
+    for (size_t i = 0; i < fast.size(); ++i) {
+      if (std::isinf(slow[i].increase))
+        ASSERT_EQ(fast[i].strategy, -1) << toJson(problem);
+      else
+        ASSERT_NEAR(fast[i].increase, std::max(0.0, slow[i].increase), 1e-9) << toJson(problem);
+    }
+  }
+}
+
 TEST(RunnerUps, NothingForAnInfeasibleSolution) {
   ShardingProblem problem;
   problem.nodes = {{"a", {0, 0}}, {"b", {0}}};
