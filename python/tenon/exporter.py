@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save
 from torch.overrides import TorchFunctionMode
 
-from tenon import lower_contractions, lower_elementwise, lower_shapes, version  # noqa: F401 (the handlers register themselves)
+from tenon import lower_contractions, lower_elementwise, lower_order, lower_shapes, version  # noqa: F401 (the handlers register themselves)
 from tenon.checkpoint import KeyResolver, Stored, read_checkpoint
 from tenon.errors import ExportError, TenonError, UsageError
 from tenon.lowering import Lowering, ModuleState, element_of

@@ -2,7 +2,7 @@
 """Walks a live graph and writes one tp function; the table from ATen ops to handlers.
 
 A handler takes the context and the node and returns a `Value` (or a list of them, for ops with several results). Handlers live
-in lower_elementwise.py, lower_shapes.py and lower_contractions.py and register themselves under the op's overload
+in lower_elementwise.py, lower_shapes.py, lower_order.py and lower_contractions.py and register themselves under the op's overload
 packet (`aten.add`) or one overload (`aten.max.other`).
 """
 
