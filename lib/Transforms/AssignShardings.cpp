@@ -82,70 +82,43 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
     const sharding::Mesh &mesh = *wanted;
     cost::CostModel model(*cost::loadMachine(machine, why));
     ReshardPrices prices(mesh, model);
-    BuildOptions options;
-    const MemoryDemand demand = *parseMemory(memory, why);
-    options.shardWeights = demand.shardWeights;
-    options.memoryLimit = demand.limit;
-    options.calls = *parseCalls(calls, why);
     solver::SearchLimits limits;
     limits.rounds = kSearchRounds;
     limits.seconds = solveSeconds;
-    for (const std::string &axis : replicateOver) {
-      FailureOr<sharding::AxisList> axes =
-          toAxes(ArrayAttr::get(&getContext(), StringAttr::get(&getContext(), axis)), mesh,
-                 [&] { return emitError(module.getLoc()); });
-      if (failed(axes))
-        return signalPassFailure();
-      llvm::append_range(options.replicateOver, *axes);
-    }
-
-    if (strategy == "hf" && !layerPlan(module)) {
-      emitError(module.getLoc()) << "strategy=hf needs the plan of the model's config, "
-                                 << kLayerPlanAttr
-                                 << " on the module; the config of this model has none";
+    FailureOr<BuildOptions> options = readOptions(module, mesh);
+    if (failed(options))
       return signalPassFailure();
-    }
+    auto build = [&](const BuildOptions &with) {
+      return buildProblem(module, mesh, model, prices, with);
+    };
+
     // What the hand-made plan is compared with: the same problem without its pins.
     std::optional<Unpinned> free;
-    if (!pins.empty() || !strategy.empty()) {
-      FailureOr<BuiltProblem> unpinned = buildProblem(module, mesh, model, prices, options);
+    if (options->baseline != BuildOptions::Baseline::None || !options->pins.empty()) {
+      BuildOptions without = *options;
+      without.baseline = BuildOptions::Baseline::None;
+      without.pins.clear();
+      FailureOr<BuiltProblem> unpinned = build(without);
       if (failed(unpinned))
         return signalPassFailure();
       if (solver::Solution solution = solver::solve(unpinned->problem, limits); solution.feasible)
         free = Unpinned{solution.objective, weightBytes(*unpinned, solution, mesh)};
-      if (!pins.empty())
-        options.pins = *readPins(pins, why);
-      options.baseline = strategy == "megatron" ? BuildOptions::Baseline::Megatron
-                         : strategy == "hf"     ? BuildOptions::Baseline::HuggingFace
-                                                : BuildOptions::Baseline::None;
     }
-    FailureOr<BuiltProblem> built = buildProblem(module, mesh, model, prices, options);
+    FailureOr<BuiltProblem> built = build(*options);
     if (failed(built))
       return signalPassFailure();
     if (std::string why = solver::check(built->problem); !why.empty()) {
       emitError(module.getLoc()) << "the sharding problem is malformed: " << why;
       return signalPassFailure();
     }
-    if (!dumpProblem.empty()) {
-      std::error_code error;
-      llvm::raw_fd_ostream file(dumpProblem, error);
-      if (!error) {
-        file << solver::toJson(built->problem) << '\n';
-        file.close();
-        error = file.error();
-        file.clear_error();
-      }
-      if (error) {
-        emitError(module.getLoc()) << "cannot write '" << dumpProblem << "': " << error.message();
-        return signalPassFailure();
-      }
-    }
+    if (!dumpProblem.empty() && failed(saveProblem(module, built->problem)))
+      return signalPassFailure();
     auto start = std::chrono::steady_clock::now();
     solver::Solution solution = solver::solve(built->problem, limits);
     double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (!solution.feasible && demand.limit != solver::kNoLimit) {
-      explainMemory(module, *built, demand.limit);
+    if (!solution.feasible && options->memoryLimit != solver::kNoLimit) {
+      explainMemory(module, *built, options->memoryLimit);
       return signalPassFailure();
     }
     if (!solution.feasible) {
@@ -165,9 +138,10 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
     }
     if (pareto) {
       // Before the choices are written: they would be pins.
-      options.shardWeights = false;
-      options.memoryLimit = solver::kNoLimit - 1; // Any: that the uses are there.
-      FailureOr<BuiltProblem> whole = buildProblem(module, mesh, model, prices, options);
+      BuildOptions limited = *options;
+      limited.shardWeights = false;
+      limited.memoryLimit = solver::kNoLimit - 1; // Any: that the uses are there.
+      FailureOr<BuiltProblem> whole = build(limited);
       if (failed(whole))
         return signalPassFailure();
       printFrontier(memoryFrontier(std::move(whole->problem), limits), llvm::errs());
@@ -180,6 +154,50 @@ struct AssignShardings : tenon::impl::AssignShardingsPassBase<AssignShardings> {
   }
 
 private:
+  /// What the options, checked before, ask of the problem.
+  FailureOr<BuildOptions> readOptions(ModuleOp module, const sharding::Mesh &mesh) {
+    std::string error;
+    BuildOptions options;
+    const MemoryDemand demand = *parseMemory(memory, error);
+    options.shardWeights = demand.shardWeights;
+    options.memoryLimit = demand.limit;
+    options.calls = *parseCalls(calls, error);
+    if (!pins.empty())
+      options.pins = *readPins(pins, error);
+    options.baseline = strategy == "megatron" ? BuildOptions::Baseline::Megatron
+                       : strategy == "hf"     ? BuildOptions::Baseline::HuggingFace
+                                              : BuildOptions::Baseline::None;
+    if (strategy == "hf" && !layerPlan(module))
+      return emitError(module.getLoc())
+                 << "strategy=hf needs the plan of the model's config, " << kLayerPlanAttr
+                 << " on the module; the config of this model has none",
+             failure();
+    for (const std::string &axis : replicateOver) {
+      FailureOr<sharding::AxisList> axes =
+          toAxes(ArrayAttr::get(&getContext(), StringAttr::get(&getContext(), axis)), mesh,
+                 [&] { return emitError(module.getLoc()); });
+      if (failed(axes))
+        return failure();
+      llvm::append_range(options.replicateOver, *axes);
+    }
+    return options;
+  }
+
+  LogicalResult saveProblem(ModuleOp module, const solver::ShardingProblem &problem) {
+    std::error_code error;
+    llvm::raw_fd_ostream file(dumpProblem, error);
+    if (!error) {
+      file << solver::toJson(problem) << '\n';
+      file.close();
+      error = file.error();
+      file.clear_error();
+    }
+    if (error)
+      return emitError(module.getLoc())
+             << "cannot write '" << dumpProblem << "': " << error.message();
+    return success();
+  }
+
   /// True when the users' axes, of which a mesh may hold parts, agree in name and size.
   static bool sameUserAxes(const sharding::Mesh &a, const sharding::Mesh &b) {
     auto axes = [](const sharding::Mesh &mesh) {
