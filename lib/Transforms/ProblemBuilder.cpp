@@ -77,6 +77,8 @@ public:
       for (Operation &op : function.getBody().front())
         if (failed(addOp(&op)))
           return failure();
+    if (failed(checkAxes()))
+      return failure();
     for (auto [index, pin] : llvm::enumerate(options.pins))
       if (!pinned.contains(index))
         return emitError(module.getLoc())
@@ -96,6 +98,7 @@ public:
 
 private:
   LogicalResult checkCalls();
+  LogicalResult checkAxes();
   /// How often the op runs.
   double callsOf(Operation *op);
   LogicalResult addOp(Operation *op);
@@ -142,6 +145,26 @@ LogicalResult ProblemBuilder::checkCalls() {
   for (func::FuncOp entry : entries)
     if (!options.calls.count(entry.getName().str()))
       return entry.emitOpError() << "is missing in calls; name every entry or none";
+  return success();
+}
+
+/// An axis that nothing can be cut over would leave every rank with the same work.
+LogicalResult ProblemBuilder::checkAxes() {
+  if (built.variables.empty())
+    return success();
+  for (auto [index, axis] : llvm::enumerate(mesh.axes)) {
+    auto uses = [axis = static_cast<int>(index)](const sharding::Strategy &strategy) {
+      return llvm::any_of(strategy.factorAxes, [&](const sharding::AxisList &axes) {
+        return llvm::is_contained(axes, axis);
+      });
+    };
+    if (axis.size > 1 && llvm::none_of(built.variables, [&](const Variable &variable) {
+          return llvm::any_of(variable.table->strategies, uses);
+        }))
+      return emitError(module.getLoc())
+             << "the mesh axis " << axis.name << " of " << axis.size
+             << " ranks cuts nothing: no op has a dimension of so many elements that may be cut";
+  }
   return success();
 }
 

@@ -458,6 +458,10 @@ class Failure(Exception):
     pass
 
 
+class TooLarge(Exception):
+    """The mesh has more ranks along an axis than any dimension of the graph has elements."""
+
+
 def call(command):
     return subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=60)
 
@@ -477,6 +481,8 @@ def compile_case(graph, rng, mesh, folder):
         done = call([BUILD / "bin/tp-opt", folder / "case.mlir", f"--tp-compile=mesh={mesh} memory={memory}", "--emit=plan", "-o", folder / "case.plan"])
         if done.returncode == 0:
             return text, memory, len(pins)
+        if re.search(r"the mesh axis \S+ of \d+ ranks cuts nothing", done.stderr):
+            raise TooLarge
         refused = re.search(r"case\.mlir:(\d+):\d+: error: (.*)", done.stderr)
         if not refused or not re.search(r"not among its legal ones|illegal strategy|has no factor|pinned|pins|which no legal", refused[2]):
             raise Failure(f"tp-opt: {done.stderr[:2000]}")
@@ -498,7 +504,12 @@ def run_case(seed, folder):
     safetensors.numpy.save_file(graph.weights or {"unused": np.zeros(1, np.float32)}, folder / "w.safetensors")
     for name, value in graph.inputs.items():
         np.save(folder / f"{name}.npy", value)
-    text, memory, pinned = compile_case(graph, rng, mesh, folder)
+    for mesh in (mesh, "tp:2", "tp:1"):
+        try:
+            text, memory, pinned = compile_case(graph, rng, mesh, folder)
+            break
+        except TooLarge:
+            continue
     arguments = [*(f"--input={name}=@{folder / name}.npy" for name in graph.inputs),
                  *(f"--output=y{i}=@{folder / f'y{i}.npy'}" for i in range(len(graph.outputs)))]
     inject = ["--inject=*:arena:poison", *([["--inject=*:capture:starve0"], ["--inject=*:capture:starve1"], []][seed % 3])]

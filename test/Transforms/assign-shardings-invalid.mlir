@@ -5,6 +5,10 @@
 // RUN: not tp-opt %examples/mlp.mlir --tp-compile="mesh=tp:2 to=nowhere" -o /dev/null 2>&1 | FileCheck %s --check-prefix=PHASE
 // RUN: not tp-opt %examples/mlp.mlir --tp-compile="mesh=tp:2 machine=abacus" -o /dev/null 2>&1 | FileCheck %s --check-prefix=MACHINE
 // RUN: not tp-opt %examples/mlp.mlir --tp-compile="mesh=tp:2 memory=half" -o /dev/null 2>&1 | FileCheck %s --check-prefix=MEMORY
+// RUN: %exits 3 tp-opt %examples/mlp.mlir --tp-compile="mesh=tp:8192 to=sharded" -o /dev/null 2>&1 | FileCheck %s --check-prefix=LARGE
+// RUN: %exits 3 tp-opt %examples/mlp.mlir --tp-compile="mesh=node:2,tp:8192 memory=none to=sharded" -o /dev/null 2>&1 | FileCheck %s --check-prefix=LARGE
+// RUN: tp-opt %examples/mlp.mlir --tp-compile="mesh=tp:1024 to=sharded" -o /dev/null
+// LARGE: error: the mesh axis tp of 8192 ranks cuts nothing: no op has a dimension of so many elements that may be cut
 // MESH: mesh
 // SIZE: mesh
 // TWICE: mesh
