@@ -176,6 +176,23 @@ def test_measured_beside_predicted(plans, tmp_path, capsys):
     assert code == 2 and "does not describe a run of" in err and not (tmp_path / "x.html").exists()
 
 
+def test_a_run_names_the_op_that_the_model_misses_most(plans, tmp_path):
+    done = subprocess.run([tenon.toolchain.find("tp-run"), plans["two"], "--local-ranks", "--threads=1", "--random-weights=1", "--random-inputs=1", "--iters=5",
+                           f"--parameters={plans['folder'] / 'out'}", f"--json={tmp_path / 'r.json'}"], capture_output=True, text=True, timeout=120, check=True)
+    report = json.loads((tmp_path / "r.json").read_text())
+    line = re.search(r"model +median error (\d+) % of (\d+) ops; worst: (\w+) of (\S+), predicted ([\d.]+) us, measured ([\d.]+)", done.stdout + done.stderr)
+    assert line, done.stdout
+    # The one that is furthest off in time, of all that were measured.
+    worst = max((op for op in report["ops"] if op["measured_us"] > 0 and op["name"] not in ("record", "wait")),
+                key=lambda op: abs(op["predicted_us"] - op["measured_us"]))
+    assert report["model_error"]["ops"] == int(line[2]) > 10
+    named = report["ops"][report["model_error"]["worst_op"]]
+    assert (line[3], line[4]) == (named["name"], named["location"] or "-")
+    assert abs(named["predicted_us"] - float(line[5])) <= 0.06
+    collectives = {c["op"] for c in report["collectives"]}
+    assert named["op"] == worst["op"] or named["op"] in collectives or worst["op"] in collectives
+
+
 def test_wrong_files(plans, tmp_path, capsys):
     text = tmp_path / "text.plan"
     text.write_text("no plan")
