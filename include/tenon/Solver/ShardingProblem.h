@@ -132,8 +132,8 @@ struct SearchLimits {
 /// The search improves a choice in large neighbourhoods: some nodes are released, as many as
 /// elimination can solve together, and take the best values that memory allows, by multipliers on
 /// the bytes (simulated annealing accepts the result). The bound is the Lagrangian dual over the
-/// memory limit; exact = true only if they meet. Not feasible without exact means that no choice was
-/// found.
+/// memory limit; exact = true only if they meet. Not feasible without exact means that no choice
+/// was found.
 Solution solveBySearch(const ShardingProblem &problem, const SearchLimits &limits = {});
 
 /// The engine that fits: elimination without a memory limit, else or where elimination was not

@@ -5,7 +5,8 @@
 namespace tenon::runtime {
 
 Expected<std::unique_ptr<Device>> makeCpuDevice(const CpuOptions &) {
-  return Status(Code::Plan, "--device=cpu: this build has no CPU device: it was made without oneDNN");
+  return Status(Code::Plan,
+                "--device=cpu: this build has no CPU device: it was made without oneDNN");
 }
 
 std::string cpuIsa(const CpuOptions &options) { return options.isa.empty() ? "none" : options.isa; }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // CudaPlatform: the few things that a kernel of this library takes from CUDA beyond the language:
-// launching, dynamic shared memory, half floats. The tests put a header of the same name before this
-// one, which runs the same kernels on the host (runtime/test/cuda/emulation). NVRTC reads it too.
+// launching, dynamic shared memory, half floats. The tests put a header of the same name before
+// this one, which runs the same kernels on the host (runtime/test/cuda/emulation). NVRTC reads it
+// too.
 #pragma once
 
 #ifndef __CUDACC_RTC__

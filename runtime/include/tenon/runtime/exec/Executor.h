@@ -63,9 +63,9 @@ public:
   /// with rank, step, op and layer in the message, and releases the other ranks.
   Status step(const std::vector<const HostArray *> &inputs);
 
-  /// Collective, after a first step: records the next one and replays it from then on, if that works
-  /// on every rank. Returns "" then, else which rank could not and why; all go on uncaptured. Fails
-  /// as the communicator does.
+  /// Collective, after a first step: records the next one and replays it from then on, if that
+  /// works on every rank. Returns "" then, else which rank could not and why; all go on uncaptured.
+  /// Fails as the communicator does.
   Expected<std::string> capture();
 
   /// This rank's block of an output after a step.
