@@ -89,6 +89,21 @@ def test_other_families_equal_pytorch(tmp_path, name):
         assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max(), mesh
 
 
+@pytest.mark.parametrize("strategy", ["megatron", "hf"])
+@pytest.mark.parametrize("name", ["llama", "qwen2"])
+def test_hand_made_plans_equal_pytorch(tmp_path, name, strategy):
+    case = hf_cases.cases()[name]
+    model = hf_cases.save(case, tmp_path / "hf")
+    given = hf_cases.inputs(case, 2, 11, False)
+    expected = hf_cases.reference(model, given, case.output)
+    tenon.export_hf(tmp_path / "hf", tmp_path / "out", batch=2, seq=[11])
+    for mesh in ("tp:2", "tp:4", "node:2,tp:2"):
+        report = {}
+        found = tenon.run(tenon.compile(tmp_path / "out", mesh=mesh, strategy=strategy), given, local_ranks=True, threads=1, report=report)[case.output]
+        assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max(), mesh
+        assert report["certificate"]["pinned_by"] == strategy
+
+
 def uneven_cases() -> dict[str, hf_cases.Case]:
     t = transformers
     common = {"num_hidden_layers": 2, "vocab_size": 257, "max_position_embeddings": 32, **hf_cases.TOKENS}
